@@ -1,0 +1,1 @@
+"""bud: a Dockerfile front end that compiles into calls on the public ``buildlib`` API."""

@@ -1,0 +1,1 @@
+"""Build container images from Python: no daemon, no container engine, no root needed."""

@@ -1,0 +1,211 @@
+"""The SQLite schema of a store and its transactions: the single authority on what exists.
+
+It knows rows and nothing of files, images or processes. It imports little, so that a verb that only
+reads can start, print its rows and be gone in a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from buildlib.errors import StoreBusy, StoreError, StoreFull
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+VERSION = 1
+"""Schema version, kept in ``PRAGMA user_version``; a newer store is refused, an older one migrated."""
+
+BUSY_SECONDS = 60.0
+"""How long a writer waits for another writer before it gives up with :class:`StoreBusy`."""
+
+SCHEMA = """
+CREATE TABLE images (                   -- one row an image manifest
+    id           TEXT PRIMARY KEY,      -- hex of the config's digest
+    manifest     TEXT NOT NULL,         -- digest of its manifest; the blob is in blobs/
+    created      REAL NOT NULL,         -- seconds since the epoch, from the config
+    size         INTEGER NOT NULL,      -- bytes of its layers as tar
+    os           TEXT NOT NULL,
+    architecture TEXT NOT NULL,
+    variant      TEXT
+) WITHOUT ROWID;
+CREATE TABLE names (                    -- what a user calls it
+    name   TEXT PRIMARY KEY,            -- full reference: registry/repository:tag or …@digest
+    image  TEXT NOT NULL,               -- images.id, or the digest "sha256:…" of an index
+    since  REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX names_image ON names (image);
+CREATE TABLE layers (                   -- one row a folder layers/<id>/fs
+    id             TEXT PRIMARY KEY,    -- 16 hex characters, random
+    diff_id        TEXT,                -- NULL until measured
+    content_digest TEXT,                -- as diff_id with all times zeroed; NULL until measured
+    size           INTEGER,             -- bytes as tar
+    parent_chain   TEXT,                -- ChainID of its parents where its folder depends on them, else NULL
+    created        REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX layers_diff_id ON layers (diff_id);
+CREATE INDEX layers_content ON layers (content_digest);
+CREATE TABLE image_layers (
+    image    TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,          -- 0 is the base
+    layer    TEXT NOT NULL REFERENCES layers (id),
+    PRIMARY KEY (image, position)
+) WITHOUT ROWID;
+CREATE INDEX image_layers_layer ON image_layers (layer);
+CREATE TABLE layer_blobs (              -- the packed forms of a layer that were seen or made
+    diff_id     TEXT NOT NULL,
+    digest      TEXT NOT NULL,
+    size        INTEGER NOT NULL,
+    media_type  TEXT NOT NULL,
+    recipe      TEXT,                   -- how we made it ("gzip:1"); NULL if it came from elsewhere
+    PRIMARY KEY (diff_id, digest)
+) WITHOUT ROWID;
+CREATE INDEX layer_blobs_digest ON layer_blobs (digest);
+CREATE TABLE containers (
+    id         TEXT PRIMARY KEY,        -- 64 hex characters, random
+    name       TEXT NOT NULL UNIQUE,
+    image      TEXT,                    -- images.id of the base; NULL for scratch
+    image_name TEXT NOT NULL,           -- as shown: a full reference, or "scratch"
+    created    REAL NOT NULL,
+    state      TEXT NOT NULL            -- JSON: config, history, format, annotations, state key …
+) WITHOUT ROWID;
+CREATE TABLE container_layers (
+    container TEXT NOT NULL REFERENCES containers (id) ON DELETE CASCADE,
+    position  INTEGER NOT NULL,
+    layer     TEXT NOT NULL REFERENCES layers (id),
+    PRIMARY KEY (container, position)
+) WITHOUT ROWID;
+CREATE INDEX container_layers_layer ON container_layers (layer);
+CREATE TABLE cache (                    -- memoised calls on working containers
+    key     TEXT PRIMARY KEY,           -- sha256 over parent, step and input digests
+    parent  TEXT NOT NULL,              -- key of the state it started from
+    layer   TEXT NOT NULL REFERENCES layers (id) ON DELETE CASCADE,
+    result  TEXT NOT NULL,              -- key of the state it led to: key itself, or an equal older one
+    parts   TEXT NOT NULL,              -- JSON of what went into key, so that a miss can be explained
+    created REAL NOT NULL,
+    used    REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX cache_parent ON cache (parent);
+CREATE INDEX cache_layer ON cache (layer);
+CREATE TABLE file_digests (             -- contents of files outside the store, by identity
+    device INTEGER NOT NULL, inode INTEGER NOT NULL,
+    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    PRIMARY KEY (device, inode)
+) WITHOUT ROWID;
+CREATE TABLE tree_digests (             -- contents of paths inside layers: they never change
+    key    TEXT PRIMARY KEY,
+    digest TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE leases (                   -- unfinished work; swept when its owner is dead
+    resource   TEXT PRIMARY KEY,        -- "layer:<id>", "container:<id>", "path:<relative path>"
+    pid        INTEGER NOT NULL,
+    start_time INTEGER NOT NULL,        -- clock ticks since boot, from /proc/<pid>/stat
+    note       TEXT                     -- JSON: what recovery needs
+) WITHOUT ROWID;
+"""
+
+
+class Database:
+    """The database of one store, usable from any thread: each thread has its own connection."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            conn = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            conn.execute("PRAGMA foreign_keys = ON")
+            # WAL + NORMAL: a commit costs no fsync, a crash of the process loses nothing, a crash of the
+            # machine at most the last transactions, never the database (https://sqlite.org/wal.html).
+            conn.execute("PRAGMA synchronous = NORMAL")
+            (version,) = conn.execute("PRAGMA user_version").fetchone()
+            if version != VERSION:
+                self._create(conn, version)
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from error
+        self._local.connection = conn
+        with self._lock:
+            self._connections.append(conn)
+        return conn
+
+    def _create(self, conn: sqlite3.Connection, version: int) -> None:
+        if version > VERSION:
+            raise StoreError(
+                f"{self.path}: the store has version {version}; this buildlib knows up to {VERSION}",
+                hint="upgrade buildlib, or use another --root",
+            )
+        conn.execute("PRAGMA journal_mode = WAL")
+        conn.execute("BEGIN IMMEDIATE")
+        # Another process may have created the schema while this one waited for the lock.
+        if conn.execute("PRAGMA user_version").fetchone()[0] == 0:
+            for statement in SCHEMA.split(";"):
+                if statement.strip():
+                    conn.execute(statement)
+            conn.execute(f"PRAGMA user_version = {VERSION}")
+        conn.execute("COMMIT")
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """This thread's connection."""
+        conn: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        return conn if conn is not None else self._connect()
+
+    def rows(self, sql: str, args: Iterable[Any] = ()) -> list[Any]:
+        """All rows of a query, as tuples."""
+        try:
+            return self.connection.execute(sql, tuple(args)).fetchall()
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from error
+
+    def row(self, sql: str, args: Iterable[Any] = ()) -> Any:
+        """The first row of a query as a tuple, or None."""
+        found = self.rows(sql, args)
+        return found[0] if found else None
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One atomic change: all of the block's statements happen, or none. Nested blocks join the outer one."""
+        conn = self.connection
+        if conn.in_transaction:
+            yield conn
+            return
+        try:
+            conn.execute("BEGIN IMMEDIATE")
+            try:
+                yield conn
+            except BaseException:
+                conn.execute("ROLLBACK")
+                raise
+            conn.execute("COMMIT")
+        except sqlite3.Error as error:
+            if conn.in_transaction:
+                conn.execute("ROLLBACK")
+            raise translate(error, self.path) from error
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        with self._lock:
+            for conn in self._connections:
+                conn.close()
+            self._connections.clear()
+        self._local = threading.local()
+
+
+def translate(error: sqlite3.Error, path: str) -> StoreError:
+    """The error of this library that says what ``error`` means for the store at ``path``."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StoreFull(f"{path}: no space left", hint="free some space, or `buildlib prune`, and run it again")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreBusy(f"{path}: another process has been writing for {BUSY_SECONDS:.0f} s", hint="wait for it and run it again")
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return StoreError(f"{path}: not a usable database ({error})", hint="move the store away, or restore db.sqlite")
+    return StoreError(f"{path}: {error}")
