@@ -25,7 +25,7 @@ BUSY_SECONDS = 60.0
 SCHEMA = """
 CREATE TABLE images (                   -- one row an image manifest
     id           TEXT PRIMARY KEY,      -- hex of the config's digest
-    manifest     TEXT NOT NULL,         -- digest of its manifest; the blob is in blobs/
+    manifest     TEXT NOT NULL,         -- digest of its manifest, whose blob is in blobs/
     created      REAL NOT NULL,         -- seconds since the epoch, from the config
     size         INTEGER NOT NULL,      -- bytes of its layers as tar
     os           TEXT NOT NULL,
@@ -41,7 +41,7 @@ CREATE INDEX names_image ON names (image);
 CREATE TABLE layers (                   -- one row a folder layers/<id>/fs
     id             TEXT PRIMARY KEY,    -- 16 hex characters, random
     diff_id        TEXT,                -- NULL until measured
-    content_digest TEXT,                -- as diff_id with all times zeroed; NULL until measured
+    content_digest TEXT,                -- as diff_id with all times zeroed, NULL until measured
     size           INTEGER,             -- bytes as tar
     parent_chain   TEXT,                -- ChainID of its parents where its folder depends on them, else NULL
     created        REAL NOT NULL
@@ -60,14 +60,14 @@ CREATE TABLE layer_blobs (              -- the packed forms of a layer that were
     digest      TEXT NOT NULL,
     size        INTEGER NOT NULL,
     media_type  TEXT NOT NULL,
-    recipe      TEXT,                   -- how we made it ("gzip:1"); NULL if it came from elsewhere
+    recipe      TEXT,                   -- how we made it ("gzip:1"), NULL if it came from elsewhere
     PRIMARY KEY (diff_id, digest)
 ) WITHOUT ROWID;
 CREATE INDEX layer_blobs_digest ON layer_blobs (digest);
 CREATE TABLE containers (
     id         TEXT PRIMARY KEY,        -- 64 hex characters, random
     name       TEXT NOT NULL UNIQUE,
-    image      TEXT,                    -- images.id of the base; NULL for scratch
+    image      TEXT,                    -- images.id of the base, NULL for scratch
     image_name TEXT NOT NULL,           -- as shown: a full reference, or "scratch"
     created    REAL NOT NULL,
     state      TEXT NOT NULL            -- JSON: config, history, format, annotations, state key …
@@ -100,7 +100,7 @@ CREATE TABLE tree_digests (             -- contents of paths inside layers: they
     key    TEXT PRIMARY KEY,
     digest TEXT NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE leases (                   -- unfinished work; swept when its owner is dead
+CREATE TABLE leases (                   -- unfinished work, swept when its owner is dead
     resource   TEXT PRIMARY KEY,        -- "layer:<id>", "container:<id>", "path:<relative path>"
     pid        INTEGER NOT NULL,
     start_time INTEGER NOT NULL,        -- clock ticks since boot, from /proc/<pid>/stat
@@ -154,7 +154,7 @@ class Database:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """This thread's connection."""
+        """The connection of the calling thread."""
         conn: sqlite3.Connection | None = getattr(self._local, "connection", None)
         return conn if conn is not None else self._connect()
 
@@ -205,7 +205,10 @@ def translate(error: sqlite3.Error, path: str) -> StoreError:
     if code == sqlite3.SQLITE_FULL:
         return StoreFull(f"{path}: no space left", hint="free some space, or `buildlib prune`, and run it again")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return StoreBusy(f"{path}: another process has been writing for {BUSY_SECONDS:.0f} s", hint="wait for it and run it again")
+        return StoreBusy(
+            f"{path}: another process has been writing for {BUSY_SECONDS:.0f} s",
+            hint="wait for it to finish, then run again",
+        )
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return StoreError(f"{path}: not a usable database ({error})", hint="move the store away, or restore db.sqlite")
     return StoreError(f"{path}: {error}")
