@@ -1,0 +1,43 @@
+"""Mounts: the currency for trees. A description of what could be mounted; nothing here mounts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import field, frozen
+
+from buildlib.oci import document
+from buildlib.oci.document import ALWAYS, TEXT, TEXTS, Field
+
+
+@frozen
+class Mount:
+    """A mount as containerd's snapshotters return it and the runtime spec lists it (there ``target`` is "destination").
+
+    ``options`` are those of mount(8), like ``ro``, ``rbind``, ``lowerdir=…``.
+    """
+
+    type: str
+    source: str
+    target: str = ""
+    options: tuple[str, ...] = ()
+    extra: dict[str, Any] = field(factory=dict, hash=False, repr=False)
+
+    FIELDS = (
+        Field("destination", "target", TEXT, ALWAYS),
+        Field("type", "type", TEXT),
+        Field("source", "source", TEXT),
+        Field("options", "options", TEXTS),
+    )
+
+    @classmethod
+    def from_dict(cls, value: object, where: str = "mount") -> Mount:
+        """From the JSON object of a runtime spec; a missing type is "bind" if an option says so, as runc has it."""
+        fields = document.mapping(value, where)
+        options = fields.get("options") or ()
+        kind = "bind" if "bind" in options or "rbind" in options else "none"
+        return document.read(cls, {"type": kind, "source": "", **fields}, where)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of a runtime spec."""
+        return document.write(self)
