@@ -173,3 +173,15 @@ def from_dict(data: dict[str, Any]) -> BuildlibError:
     if not (isinstance(kind, type) and issubclass(kind, BuildlibError)):
         return BuildlibError(f"{data.get('error')}: {data.get('message')}", hint=data.get("hint"))
     return kind(data["message"], hint=data.get("hint"), **data.get("fields", {}))
+
+
+def from_os_error(error: OSError, doing: str) -> StoreError:
+    """The store error that says what ``error`` means; ``doing`` is what was tried, like "renaming /x to /y"."""
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "free some space, or `buildlib prune`, and run it again"
+        return StoreFull(f"no space left while {doing}", hint=hint)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StoreError(f"{doing}: {error.strerror}", hint="use a store of your own: --root DIR")
+    return StoreError(f"{doing}: {error.strerror or error}")
