@@ -26,9 +26,10 @@ An error crosses from the worker as data (:meth:`BuildlibError.to_dict`) and is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
-
+TYPE_CHECKING = False  # typing itself is not imported: every command imports this module, and it costs 7 ms
 if TYPE_CHECKING:
+    from typing import Any, ClassVar
+
     from buildlib.container import WorkingContainer
 
 

@@ -34,7 +34,7 @@ class Mount:
     def from_dict(cls, value: object, where: str = "mount") -> Mount:
         """From the JSON object of a runtime spec; a missing type is "bind" if an option says so, as runc has it."""
         fields = document.mapping(value, where)
-        options = fields.get("options") or ()
+        options = TEXTS.read(fields.get("options") or [], f"{where}.options")
         kind = "bind" if "bind" in options or "rbind" in options else "none"
         return document.read(cls, {"type": kind, "source": "", **fields}, where)
 
