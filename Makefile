@@ -1,0 +1,14 @@
+.PHONY: demo test lint bench docs clean
+
+demo: ## set up, build examples/quickstart in both ways, run it
+	@.ci/setup demo && .ci/demo
+test: ## set up, lint, check types, run all tests
+	@.ci/setup test && .ci/test
+lint: ## ruff and mypy alone
+	@.ci/setup test && .venv/bin/ruff check . && .venv/bin/mypy
+bench: ## side by side with buildah; as root, on a fresh file system
+	@.ci/setup bench && .venv-bench/bin/python -m bench
+docs: ## write the command reference in README.md anew
+	@.ci/setup test && .venv/bin/python docs/reference.py
+clean:
+	@rm -rf .venv .venv-bench build *.egg-info

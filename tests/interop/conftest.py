@@ -1,0 +1,102 @@
+"""Real podman, buildah, skopeo and umoci, each with storage of its own in the test's folder. They run nowhere else."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+CONTAINERS_CONF = """\
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
+[engine]
+runtime = "runc"
+"""
+"""Modest limits work on every machine: podman's own defaults are above what a container or CI job may set."""
+
+POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}\n'
+
+
+@frozen
+class Program:
+    """A real program with the arguments and the environment that keep it inside the test's folder."""
+
+    name: str
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] | None = None
+
+    def __call__(self, *arguments: str, check: bool = True) -> str:
+        """Run it and return what it printed; a failure fails the test with all its output."""
+        argv = [self.name, *self.arguments, *arguments]
+        done = subprocess.run(argv, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if check and done.returncode != 0:
+            pytest.fail(f"{' '.join(argv)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}", pytrace=False)
+        return done.stdout
+
+
+def program(name: str, package: str | None = None) -> str:
+    """The path of a program that is installed, or a skip that names the package."""
+    return shutil.which(name) or pytest.skip(f"{name} is not installed: apt-get install {package or name}")
+
+
+@pytest.fixture
+def containers_environment(tmp_path: Path) -> dict[str, str]:
+    """Environment in which these tools read nothing of this machine's settings and write only to the test's folder."""
+    home = tmp_path / "tools"
+    (home / ".config" / "containers").mkdir(parents=True)
+    (home / "tmp").mkdir()
+    conf = home / "containers.conf"
+    conf.write_text(CONTAINERS_CONF)
+    (home / ".config" / "containers" / "policy.json").write_text(POLICY)
+    return {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": str(home),
+        "TMPDIR": str(home / "tmp"),
+        "CONTAINERS_CONF": str(conf),
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+def _storage(tmp_path: Path, name: str) -> tuple[str, ...]:
+    # vfs needs no mounts of its own, so that nothing is left to unmount.
+    return "--root", f"{tmp_path}/tools/{name}", "--runroot", f"{tmp_path}/tools/{name}-run", "--storage-driver", "vfs"
+
+
+@pytest.fixture
+def podman(tmp_path: Path, containers_environment: dict[str, str]) -> Iterator[Program]:
+    """``podman("run", "--rm", "--network", "host", …)`` on a store of its own."""
+    arguments = (*_storage(tmp_path, "podman"), "--cgroup-manager", "cgroupfs", "--events-backend", "none")
+    tool = Program(program("podman"), arguments, containers_environment)
+    program("runc")
+    yield tool
+    tool("rm", "--all", "--force", check=False)
+
+
+@pytest.fixture
+def buildah(tmp_path: Path, containers_environment: dict[str, str]) -> Iterator[Program]:
+    """``buildah("bud", …)`` on a store of its own; chroot isolation, which works inside a container too."""
+    environment = containers_environment | {"BUILDAH_ISOLATION": "chroot"}
+    tool = Program(program("buildah"), _storage(tmp_path, "buildah"), environment)
+    yield tool
+    tool("rm", "--all", check=False)
+
+
+@pytest.fixture
+def skopeo(tmp_path: Path, containers_environment: dict[str, str]) -> Program:
+    """``skopeo("inspect", …)``."""
+    return Program(
+        program("skopeo"), ("--insecure-policy", "--tmpdir", str(tmp_path / "tools" / "tmp")), containers_environment
+    )
+
+
+@pytest.fixture
+def umoci(containers_environment: dict[str, str]) -> Program:
+    """``umoci("unpack", …)``."""
+    return Program(program("umoci"), (), containers_environment)
