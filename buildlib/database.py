@@ -6,8 +6,10 @@ reads can start, print its rows and be gone in a few milliseconds.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
+import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -101,21 +103,45 @@ CREATE TABLE tree_digests (             -- contents of paths inside layers: they
     digest TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE leases (                   -- unfinished work, swept when its owner is dead
-    resource   TEXT PRIMARY KEY,        -- "layer:<id>", "container:<id>", "path:<relative path>"
+    token      INTEGER PRIMARY KEY,     -- several owners may hold one resource
+    resource   TEXT NOT NULL,           -- "layer:<id>", "container:<id>", "blob:<digest>", "path:<relative path>"
     pid        INTEGER NOT NULL,
     start_time INTEGER NOT NULL,        -- clock ticks since boot, from /proc/<pid>/stat
     note       TEXT                     -- JSON: what recovery needs
-) WITHOUT ROWID;
+);
+CREATE INDEX leases_resource ON leases (resource);
 """
 
 
+_abandoned: list[sqlite3.Connection] = []
+"""Connections of a process that this one was forked from: to use or even close one would damage the parent's."""
+
+
+class _Held:
+    """A connection that is closed when its thread ends, but never in a process that inherited it."""
+
+    __slots__ = ("__weakref__", "connection", "pid")
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.pid = os.getpid()
+
+    def close(self) -> None:
+        if self.pid == os.getpid():
+            self.connection.close()
+        else:
+            _abandoned.append(self.connection)
+
+    __del__ = close
+
+
 class Database:
-    """The database of one store, usable from any thread: each thread has its own connection."""
+    """The database of one store, usable from any thread and after a fork: each thread has its own connection."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
+        self._held: weakref.WeakSet[_Held] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._connect()
 
@@ -131,9 +157,9 @@ class Database:
                 self._create(conn, version)
         except sqlite3.Error as error:
             raise translate(error, self.path) from error
-        self._local.connection = conn
+        held = self._local.held = _Held(conn)
         with self._lock:
-            self._connections.append(conn)
+            self._held.add(held)
         return conn
 
     def _create(self, conn: sqlite3.Connection, version: int) -> None:
@@ -155,8 +181,8 @@ class Database:
     @property
     def connection(self) -> sqlite3.Connection:
         """The connection of the calling thread."""
-        conn: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        return conn if conn is not None else self._connect()
+        held: _Held | None = getattr(self._local, "held", None)
+        return held.connection if held is not None and held.pid == os.getpid() else self._connect()
 
     def rows(self, sql: str, args: Iterable[Any] = ()) -> list[Any]:
         """All rows of a query, as tuples."""
@@ -193,9 +219,9 @@ class Database:
     def close(self) -> None:
         """Close the connections of all threads."""
         with self._lock:
-            for conn in self._connections:
-                conn.close()
-            self._connections.clear()
+            for held in self._held:
+                held.close()
+            self._held.clear()
         self._local = threading.local()
 
 
