@@ -1,0 +1,72 @@
+"""Namespaces: leave one for a new one, join one, and say how ids map. Nothing here decides when."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from buildlib.linux.libc import LIBC, check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NEWNS = 0x00020000
+NEWCGROUP = 0x02000000
+NEWUTS = 0x04000000
+NEWIPC = 0x08000000
+NEWUSER = 0x10000000
+NEWPID = 0x20000000
+NEWNET = 0x40000000
+
+FLAGS = {
+    "mount": NEWNS,
+    "cgroup": NEWCGROUP,
+    "uts": NEWUTS,
+    "ipc": NEWIPC,
+    "user": NEWUSER,
+    "pid": NEWPID,
+    "network": NEWNET,
+}
+"""The flag of each namespace type by its name in the OCI runtime specification."""
+
+
+def unshare(flags: int) -> None:
+    """Move this process into new namespaces (unshare(2)); a new pid namespace takes its children only."""
+    check(LIBC.unshare(flags))
+
+
+def setns(fd: int, flags: int = 0) -> None:
+    """Join the namespace that ``fd`` (a file of /proc/…/ns, or a pidfd with ``flags``) names (setns(2))."""
+    check(LIBC.setns(fd, flags))
+
+
+def write_id_maps(
+    pid: int,
+    uids: Iterable[tuple[int, int, int]],
+    gids: Iterable[tuple[int, int, int]],
+    *,
+    setgroups: bool = True,
+) -> None:
+    """Write the id maps of the new user namespace of ``pid``: triples (id inside, id outside, count).
+
+    ``setgroups=False`` gives up setgroups(2) first, which an unprivileged writer must (user_namespaces(7)).
+    Raises ``OSError``.
+    """
+    base = f"/proc/{pid}"
+    if not setgroups:
+        _write(f"{base}/setgroups", "deny")
+    _write(f"{base}/uid_map", _lines(uids))
+    _write(f"{base}/gid_map", _lines(gids))
+
+
+def _lines(maps: Iterable[tuple[int, int, int]]) -> str:
+    return "".join(f"{inside} {outside} {count}\n" for inside, outside, count in maps)
+
+
+def _write(path: str, text: str) -> None:
+    # A map must arrive in one write(2): a buffered file could split it.
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
