@@ -1,0 +1,1 @@
+"""buildlib and buildah side by side: whole processes, interleaved, on a fresh file system. Standard library only."""
