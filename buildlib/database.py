@@ -11,12 +11,13 @@ import sqlite3
 import threading
 import weakref
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
 from buildlib.errors import StoreBusy, StoreError, StoreFull
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Any
 
 VERSION = 1
 """Schema version, kept in ``PRAGMA user_version``; a newer store is refused, an older one migrated."""
