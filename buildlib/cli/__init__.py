@@ -1,0 +1,166 @@
+"""The command line: finds the verb first, then imports that verb's module and nothing else.
+
+It holds no logic: a verb parses its flags, calls the public API and prints. Start-up time is a feature here, so this
+module imports next to nothing, and what only some calls need is imported where they need it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+PROGRAM = "buildlib"
+
+MODULES = {
+    "add": "add",
+    "check": "check",
+    "commit": "commit",
+    "config": "config",
+    "containers": "containers",
+    "copy": "copy",
+    "diff": "diff",
+    "from": "from_",
+    "images": "images",
+    "info": "info",
+    "inspect": "inspect",
+    "mount": "mount",
+    "prune": "prune",
+    "pull": "pull",
+    "push": "push",
+    "rename": "rename",
+    "rm": "rm",
+    "rmi": "rmi",
+    "run": "run",
+    "tag": "tag",
+    "umount": "umount",
+    "version": "version",
+}
+"""The module of each verb, below this package. Verbs of other packages are found through their entry points."""
+
+ALIASES = {
+    "delete": "rm",
+    "gc": "prune",
+    "list": "containers",
+    "ls": "containers",
+    "ps": "containers",
+    "unmount": "umount",
+}
+
+LOG_LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "panic")
+
+INTERRUPTED_EXIT = 130
+BROKEN_PIPE_EXIT = 141
+"""What a shell reports for a program that SIGPIPE ended."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; ``argv`` is without the program's name.
+
+    The code is 0, that of the command for ``run`` and a failed RUN of ``build``, 125 for wrong usage and every
+    failure of our own, 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    options: dict[str, Any] = {}
+    _print_any_file_name()
+    try:
+        code = _dispatch(words, options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        return BROKEN_PIPE_EXIT
+    except KeyboardInterrupt:
+        return INTERRUPTED_EXIT
+    except Exception as error:
+        from buildlib.cli.failure import report
+
+        return report(error, str(options.get("log_level", "")))
+    return code
+
+
+def _dispatch(words: list[str], options: dict[str, Any]) -> int:
+    from buildlib.cli.flags import HelpWanted, parse_globals
+
+    try:
+        given, rest = parse_globals(words)
+    except HelpWanted:
+        return _help([])
+    options.update(given)
+    if options.get("version"):
+        from buildlib.cli.version import print_short
+
+        return print_short()
+    if not rest or rest[0] == "help":
+        return _help(rest[1:])
+    return _run_verb(rest[0], rest[1:], options)
+
+
+def _run_verb(name: str, words: list[str], options: dict[str, Any]) -> int:
+    name = ALIASES.get(name, name)
+    if name not in MODULES:
+        from buildlib.cli.plugins import run_plugin
+
+        return run_plugin(name, words, options)
+    import os
+
+    from buildlib.cli.flags import HelpWanted, parse
+
+    module = _load(name)
+    try:
+        arguments = parse(module.VERB, words, os.environ, PROGRAM)
+    except HelpWanted:
+        return _help([name])
+    for key, value in options.items():  # a flag after the verb wins over the same before it
+        if key not in arguments.given:
+            arguments.values[key] = value
+    options["log_level"] = arguments.values["log_level"]
+    _check_globals(arguments.values)
+    code: int | None = module.run(arguments)
+    return code or 0
+
+
+def _load(name: str) -> Any:
+    from importlib import import_module
+
+    return import_module(f"{__name__}.{MODULES[name]}")
+
+
+def _help(words: list[str]) -> int:
+    from buildlib.cli.help import show
+
+    return show(words)
+
+
+def _check_globals(values: dict[str, Any]) -> None:
+    from buildlib.errors import UsageError
+
+    if values["log_level"] not in LOG_LEVELS:
+        raise UsageError(f"unknown log level {values['log_level']!r}", hint=f"one of {', '.join(LOG_LEVELS)}")
+    if values["log_format"] not in ("text", "json"):
+        raise UsageError(f"--log-format takes text or json, not {values['log_format']!r}")
+    if values["storage_driver"] not in (None, "", "overlay"):
+        raise UsageError(
+            f"the storage driver {values['storage_driver']!r} is not supported yet", hint="leave --storage-driver away"
+        )
+
+
+def _print_any_file_name() -> None:
+    """Let names that are not UTF-8 pass through to the output as the bytes that they are."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="surrogateescape")
+
+
+def _drop_output() -> None:
+    """Nobody reads any more: let the interpreter's own flush at exit go nowhere."""
+    import os
+
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+    except (OSError, ValueError):
+        pass
