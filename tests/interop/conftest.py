@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +14,6 @@ from attrs import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 CONTAINERS_CONF = """\
 [containers]
@@ -47,9 +49,16 @@ def program(name: str, package: str | None = None) -> str:
 
 
 @pytest.fixture
-def containers_environment(tmp_path: Path) -> dict[str, str]:
+def tools() -> Iterator[Path]:
+    """A folder for the storage of these programs; podman insists on a path of less than 50 characters."""
+    with tempfile.TemporaryDirectory(prefix="tools-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def containers_environment(tools: Path) -> dict[str, str]:
     """Environment in which these tools read nothing of this machine's settings and write only to the test's folder."""
-    home = tmp_path / "tools"
+    home = tools / "home"
     (home / ".config" / "containers").mkdir(parents=True)
     (home / "tmp").mkdir()
     conf = home / "containers.conf"
@@ -64,15 +73,15 @@ def containers_environment(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def _storage(tmp_path: Path, name: str) -> tuple[str, ...]:
+def _storage(tools: Path, name: str) -> tuple[str, ...]:
     # vfs needs no mounts of its own, so that nothing is left to unmount.
-    return "--root", f"{tmp_path}/tools/{name}", "--runroot", f"{tmp_path}/tools/{name}-run", "--storage-driver", "vfs"
+    return "--root", f"{tools}/{name}", "--runroot", f"{tools}/{name}-run", "--storage-driver", "vfs"
 
 
 @pytest.fixture
-def podman(tmp_path: Path, containers_environment: dict[str, str]) -> Iterator[Program]:
+def podman(tools: Path, containers_environment: dict[str, str]) -> Iterator[Program]:
     """``podman("run", "--rm", "--network", "host", …)`` on a store of its own."""
-    arguments = (*_storage(tmp_path, "podman"), "--cgroup-manager", "cgroupfs", "--events-backend", "none")
+    arguments = (*_storage(tools, "podman"), "--cgroup-manager", "cgroupfs", "--events-backend", "none")
     tool = Program(program("podman"), arguments, containers_environment)
     program("runc")
     yield tool
@@ -80,19 +89,19 @@ def podman(tmp_path: Path, containers_environment: dict[str, str]) -> Iterator[P
 
 
 @pytest.fixture
-def buildah(tmp_path: Path, containers_environment: dict[str, str]) -> Iterator[Program]:
+def buildah(tools: Path, containers_environment: dict[str, str]) -> Iterator[Program]:
     """``buildah("bud", …)`` on a store of its own; chroot isolation, which works inside a container too."""
     environment = containers_environment | {"BUILDAH_ISOLATION": "chroot"}
-    tool = Program(program("buildah"), _storage(tmp_path, "buildah"), environment)
+    tool = Program(program("buildah"), _storage(tools, "buildah"), environment)
     yield tool
     tool("rm", "--all", check=False)
 
 
 @pytest.fixture
-def skopeo(tmp_path: Path, containers_environment: dict[str, str]) -> Program:
+def skopeo(tools: Path, containers_environment: dict[str, str]) -> Program:
     """``skopeo("inspect", …)``."""
     return Program(
-        program("skopeo"), ("--insecure-policy", "--tmpdir", str(tmp_path / "tools" / "tmp")), containers_environment
+        program("skopeo"), ("--insecure-policy", "--tmpdir", str(tools / "home" / "tmp")), containers_environment
     )
 
 
@@ -100,3 +109,9 @@ def skopeo(tmp_path: Path, containers_environment: dict[str, str]) -> Program:
 def umoci(containers_environment: dict[str, str]) -> Program:
     """``umoci("unpack", …)``."""
     return Program(program("umoci"), (), containers_environment)
+
+
+@pytest.fixture
+def bud(tmp_path: Path) -> Program:
+    """Our own Dockerfile command, on the store of the fixture ``store``."""
+    return Program(str(Path(sys.executable).parent / "bud"), ("--root", str(tmp_path / "store")))
