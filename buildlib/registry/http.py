@@ -26,6 +26,8 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MAX_REDIRECTS = 10
 MAX_WAIT = 60.0
 """Seconds: neither our own back-off nor a registry's Retry-After makes us wait longer between two tries."""
+DRAINED = 1 << 16
+"""Bytes: so much unread answer is read away to keep a connection."""
 SMALL_BODY = 16 << 20
 """Bytes: an answer that is read whole may not be larger; blobs are streamed."""
 
@@ -87,9 +89,12 @@ class Reply:
         return b"".join(parts)
 
     def close(self) -> None:
-        """Give the connection back; one with unread data is dropped."""
-        self._raw.close()
-        self._raw.release_conn()
+        """Give the connection back; one on which much is still to come is dropped instead."""
+        if int(self.headers.get("content-length") or 0) <= DRAINED:
+            self._raw.drain_conn()
+            self._raw.release_conn()
+        else:
+            self._raw.close()
 
     def __enter__(self) -> Reply:
         return self
