@@ -8,7 +8,8 @@ from buildlib.errors import TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import BinaryIO
+    from io import RawIOBase
+    from typing import IO
 
     from buildlib.registry.client import RegistryClient
     from buildlib.registry.http import Reply
@@ -82,7 +83,7 @@ class Upload:
     """
 
     def __init__(
-        self, client: RegistryClient, repository: str, opener: Callable[[int], BinaryIO], size: int | None
+        self, client: RegistryClient, repository: str, opener: Callable[[int], IO[bytes] | RawIOBase], size: int | None
     ) -> None:
         self._client = client
         self._repository = repository
@@ -106,7 +107,7 @@ class Upload:
                 offset, self._location = self._client.uploaded(self._repository, self._location)
 
     @staticmethod
-    def _pieces(stream: BinaryIO, moved: Callable[[int], None]) -> Iterator[bytes]:
+    def _pieces(stream: IO[bytes] | RawIOBase, moved: Callable[[int], None]) -> Iterator[bytes]:
         while data := stream.read(PIECE):
             moved(len(data))
             yield data

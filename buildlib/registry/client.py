@@ -10,25 +10,21 @@ from urllib.parse import quote, urlencode, urljoin
 from attrs import frozen
 
 from buildlib.errors import DigestMismatch, FormatError, NotFound, TransportError
-from buildlib.oci import Digest
+from buildlib.oci import Digest, mediatype
 from buildlib.registry.blobs import BlobReader, Upload
 from buildlib.registry.message import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import BinaryIO
+    from io import RawIOBase
+    from typing import IO
 
     from buildlib.registry.http import Http, Reply
 
 MAX_MANIFEST = 4 << 20
 """Bytes; the limit that the specification asks registries to accept at least, and more than any real manifest."""
 ACCEPT = ", ".join(
-    (
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    )
+    (mediatype.OCI_INDEX, mediatype.OCI_MANIFEST, mediatype.DOCKER_LIST, mediatype.DOCKER_MANIFEST)
 )
 
 
@@ -178,7 +174,9 @@ class RegistryClient:
         """Forget an upload; a registry that doesn't know how keeps it until it expires (end-14)."""
         self._request("DELETE", location, push(repository), {}).close()
 
-    def upload(self, repository: str, opener: Callable[[int], BinaryIO], size: int | None = None) -> Upload:
+    def upload(
+        self, repository: str, opener: Callable[[int], IO[bytes] | RawIOBase], size: int | None = None
+    ) -> Upload:
         """An upload that is streamed and resumed; see :class:`Upload`."""
         return Upload(self, repository, opener, size)
 
@@ -209,6 +207,26 @@ class RegistryClient:
                 return []
         found = parse(raw, f"the referrers of {digest}").get("manifests") or []
         return [each for each in found if not artifact_type or each.get("artifactType") == artifact_type]
+
+    def add_referrer(self, repository: str, subject: str, raw: bytes, media_type: str) -> None:
+        """Enter a manifest in the index under the subject's tag, for registries without the referrers API.
+
+        Specification, "Referrers Tag Schema". Two writers at once may lose one entry: the schema has no lock.
+        """
+        document, digest = parse(raw, "a manifest"), Digest.of(raw)
+        kind = document.get("artifactType") or (document.get("config") or {}).get("mediaType")
+        tag = subject.replace(":", "-")
+        try:
+            index = parse(self.manifest(repository, tag).raw, f"the referrers of {subject}")
+        except NotFound:
+            index = {"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": []}
+        if any(each.get("digest") == digest for each in index["manifests"]):
+            return
+        entry = {"mediaType": media_type, "digest": digest, "size": len(raw), "artifactType": kind}
+        if annotations := document.get("annotations"):
+            entry["annotations"] = annotations
+        index["manifests"].append(entry)
+        self.put_manifest(repository, tag, json.dumps(index).encode(), mediatype.OCI_INDEX)
 
     # --- inside ----------------------------------------------------------------------------------------------------
 

@@ -159,6 +159,10 @@ class Http:
                 reply.close()
                 raise
 
+    def probe(self, url: str) -> None:
+        """Whether anything speaks HTTP there: TransportError unless an answer of any status comes."""
+        self._exchange(Request("GET", url)).close()
+
     def _follow(self, request: Request) -> Reply:
         for _ in range(MAX_REDIRECTS):
             reply = self._persist(request)

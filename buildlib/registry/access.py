@@ -1,0 +1,74 @@
+"""What a user brings to registries: logins, registries.conf, trust, patience; and the clients that follow from it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from buildlib.errors import TransportError
+from buildlib.registry import configuration, credentials
+from buildlib.registry.auth import Authenticator, Credential
+from buildlib.registry.client import RegistryClient
+from buildlib.registry.configuration import Configuration, Endpoint
+from buildlib.registry.http import Http, Tls
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+CERTIFICATES = ("/etc/containers/certs.d", "/etc/docker/certs.d")
+
+
+@frozen
+class Access:
+    """How registries are reached. ``tls_verify=False`` accepts any certificate, and plain HTTP if TLS is not spoken."""
+
+    auth_files: tuple[str, ...] = ()
+    configuration: Configuration = field(factory=Configuration)
+    credential: Credential | None = field(default=None, repr=False)
+    """Used instead of what the files say."""
+    tls_verify: bool = True
+    cert_dir: str | None = None
+    retries: int = 3
+    retry_delay: float = 0.5
+    """Seconds before the first retry; doubled each time."""
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], uid: int, **settings: Any) -> Access:
+        """With the files that ``environ`` and the user imply; ``settings`` are fields of this class."""
+        settings.setdefault("auth_files", credentials.default_files(environ, uid))
+        if "configuration" not in settings:
+            settings["configuration"] = Configuration.load(configuration.default_files(environ, uid))
+        return cls(**settings)
+
+    def client(self, endpoint: Endpoint) -> RegistryClient:
+        """A client of the endpoint's registry, with the login for its repository."""
+        insecure = endpoint.insecure or not self.tls_verify
+        http = Http(
+            Authenticator(lambda host: self._login(endpoint)),
+            Tls(not insecure, self.cert_dir or certificates(endpoint.host)),
+            retries=self.retries,
+            delay=self.retry_delay,
+        )
+        secure = RegistryClient(f"https://{endpoint.host}", http)
+        if insecure:
+            with suppress(TransportError):
+                Http(Authenticator(lambda host: None), Tls(verify=False), retries=0).probe(f"{secure.base}/v2/")
+                return secure
+            return RegistryClient(f"http://{endpoint.host}", http)
+        return secure
+
+    def _login(self, endpoint: Endpoint) -> Credential | None:
+        if self.credential is not None:
+            return self.credential
+        reference = endpoint.reference
+        return credentials.lookup(self.auth_files, reference.registry, reference.repository)
+
+
+def certificates(host: str) -> str | None:
+    """The folder of certificates that the machine keeps for ``host``; containers-certs.d(5)."""
+    import os
+
+    return next((path for path in (f"{base}/{host}" for base in CERTIFICATES) if os.path.isdir(path)), None)
