@@ -1,0 +1,234 @@
+"""Where images come from and go to: sources, destinations, and the names by which users call them.
+
+The words:
+
+A **transport** is a way to keep images: an OCI image layout in a folder, an archive, a registry, the store itself.
+``oci:/tmp/layout:app`` names an image by its transport, ``oci``, and what only that transport understands.
+
+An **image source** is one image that can be read. ``resolve()`` tells the descriptor of its topmost document, a
+manifest or an index of several; everything else is found from there by descriptors, and ``open(descriptor)`` streams
+the content of any of them, documents included. A source does not verify and does not choose a platform: the driver
+does both, once for all transports.
+
+An **image destination** takes one image, or several one after the other. The order of calls, for each image: ``has``
+and ``push`` for its blobs (from several threads, unless its form says ``ordered``), ``put`` for each manifest below
+an index, ``finish`` for the topmost document. What a destination has received is invisible until then: the name
+appears last. ``close`` ends it; an archive is written out only there. After a failure, ``abort`` ends it instead:
+:func:`writing` is the context that calls the right one.
+
+A **form** is what a destination can take: which formats of manifests, which compression. The driver converts only
+what the form (or the caller) demands, for every conversion changes digests.
+
+A **blob** is content on its way. Its digest may be unknown until its last byte, because it is compressed while it
+is sent. It can be opened again to resume, and always gives the same bytes.
+
+A source whose layers exist only as unpacked trees (the store) lists them as plain tars, whose digest is their DiffID,
+and makes other forms of them on request: it is a **packing source** as well.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from attrs import frozen
+
+from buildlib.content import PIECE, VerifiedReader
+from buildlib.errors import TransportError, UsageError
+from buildlib.oci import mediatype
+from buildlib.oci.descriptor import Descriptor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
+
+    from buildlib.content import Readable
+    from buildlib.oci.digest import Digest
+    from buildlib.oci.index import Index
+    from buildlib.oci.manifest import Manifest
+
+
+@frozen
+class Form:
+    """What a destination takes."""
+
+    manifests: tuple[str, ...] = (mediatype.OCI_MANIFEST, mediatype.DOCKER_MANIFEST)
+    """Media types of manifests; the first is what others are converted to."""
+    indexes: bool = True
+    """Whether it can hold an image for several platforms."""
+    compression: str = "keep"
+    """``keep`` layers as they come, ``compress`` those that are not, or want all of them plain: ``none``."""
+    ordered: bool = False
+    """Whether blobs are pushed one by one, in the order of the image: so an archive comes out the same twice."""
+
+
+class ImageSource(Protocol):
+    """One image to read. ``name`` says in messages what it is. Methods are called from several threads."""
+
+    name: str
+
+    def resolve(self) -> Descriptor:
+        """The descriptor of the image's manifest, or of its index. Raises :class:`NotFound`."""
+
+    def open(self, descriptor: Descriptor) -> Readable:
+        """The content of a descriptor from its first byte, unverified. Raises :class:`NotFound`."""
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+
+
+@runtime_checkable
+class PackingSource(Protocol):
+    """What a source offers besides when it can make compressed forms of its plain layers itself."""
+
+    def packed(self, layer: Descriptor, compression: str) -> Descriptor | None:
+        """The form of this layer with that compression if its digest is known already; ``open`` gives its bytes."""
+
+    def pack(self, layer: Descriptor, compression: str, level: int | None) -> Readable:
+        """The layer compressed on the fly; its digest is known when the stream has ended. The same bytes every time."""
+
+
+class ImageDestination(Protocol):
+    """A place for images. ``name`` says in messages what it is."""
+
+    name: str
+    form: Form
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Whether that blob need not be pushed. A registry may make it so, by mounting it from another repository."""
+
+    def push(self, blob: Blob) -> None:
+        """Take a blob: read it to its end, then keep it under the digest that it turned out to have."""
+
+    def put(self, document: Manifest | Index) -> None:
+        """Take a document below an index. What it refers to is there already."""
+
+    def finish(self, document: Manifest | Index, names: Sequence[str] = ()) -> None:
+        """Take the topmost document of an image and call it by ``names``, by default by what was asked for at first."""
+
+    def close(self) -> None:
+        """End it: what was finished is there, what was not is gone."""
+
+    def abort(self) -> None:
+        """End it after a failure. An archive does not appear at all, the one that was there before stays."""
+
+
+class Blob:
+    """Content on its way to a destination. ``digest`` and ``size`` are None until they are known."""
+
+    def __init__(
+        self,
+        media_type: str,
+        opener: Callable[[], Readable],
+        digest: Digest | None = None,
+        size: int | None = None,
+    ) -> None:
+        self.media_type = media_type
+        self.digest = digest
+        self.size = size
+        self._opener = opener
+        self._moved: Callable[[int], None] | None = None
+
+    def watch(self, moved: Callable[[int], None]) -> None:
+        """Call ``moved`` with the number of bytes of each piece that is read from now on. What it raises stops it."""
+        self._moved = moved
+
+    def open(self, offset: int = 0) -> VerifiedReader:
+        """The bytes from ``offset`` on; those before it are read too, so that all of it is verified.
+
+        When the end was read, ``digest`` and ``size`` are known.
+        """
+        reader = _BlobReader(self, self._opener())
+        while offset:
+            skipped = len(reader.read(min(offset, PIECE)))
+            if not skipped:
+                raise TransportError(f"{reader.name}: ended before byte {offset}")
+            offset -= skipped
+        reader.moved = self._moved
+        return reader
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """What the blob is, once that is known."""
+        if self.digest is None or self.size is None:
+            raise TransportError("a blob was not read to its end")
+        return Descriptor(self.media_type, self.digest, self.size)
+
+
+class _BlobReader(VerifiedReader):
+    moved: Callable[[int], None] | None = None
+
+    def __init__(self, blob: Blob, stream: Readable) -> None:
+        super().__init__(stream, blob.digest, blob.size)
+        self._blob = blob
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = super().read(size)
+        if self.complete:
+            self._blob.digest, self._blob.size = self.digest, self.position
+        if self.moved is not None and data:
+            self.moved(len(data))
+        return data
+
+
+TRANSPORTS = {
+    "oci": "oci",
+    "oci-archive": "oci_archive",
+    "docker-archive": "docker_archive",
+    "dir": "directory",
+    "docker": "registry",
+    "tarball": "tarball",
+}
+"""Transport → the module that has ``source(rest, …)`` and, where images can be written, ``destination(rest, …)``."""
+
+
+def parse(name: str) -> tuple[str, str] | None:
+    """Split ``transport:rest``; None where there is no known transport, so that it is the name of an image."""
+    transport, colon, rest = name.partition(":")
+    return (transport, rest) if colon and transport in TRANSPORTS else None
+
+
+def source(name: str, **options: Any) -> ImageSource:
+    """The image that ``transport:rest`` names. ``options`` are the transport's own, such as ``tmp``.
+
+    Raises :class:`UsageError` for an unknown transport, :class:`NotFound` and :class:`TransportError`.
+    """
+    found: ImageSource = _module(name, "source").source(_split(name)[1], **options)
+    return found
+
+
+def destination(name: str, **options: Any) -> ImageDestination:
+    """The place that ``transport:rest`` names; errors as :func:`source`."""
+    found: ImageDestination = _module(name, "destination").destination(_split(name)[1], **options)
+    return found
+
+
+@contextmanager
+def writing(target: ImageDestination) -> Iterator[ImageDestination]:
+    """Close ``target`` when the block ends well, abort it when it does not."""
+    try:
+        yield target
+    except BaseException:
+        target.abort()
+        raise
+    target.close()
+
+
+def _split(name: str) -> tuple[str, str]:
+    parts = parse(name)
+    if parts is None:
+        known = ", ".join(TRANSPORTS)
+        raise UsageError(f"{name!r} names no transport", hint=f"begin it with one of {known}, and a colon")
+    return parts
+
+
+def _module(name: str, wanted: str) -> Any:
+    from importlib import import_module
+
+    transport, rest = _split(name)
+    if not rest:
+        raise UsageError(f"{name!r}: nothing behind {transport}:", hint=f"write {transport}:PATH")
+    module = import_module(f"{__name__}.{TRANSPORTS[transport]}")
+    if not hasattr(module, wanted):
+        raise UsageError(f"{name!r}: {transport} can only be read")
+    return module
