@@ -47,10 +47,14 @@ CREATE TABLE layers (                   -- one row a folder layers/<id>/fs
     content_digest TEXT,                -- as diff_id with all times zeroed, NULL until measured
     size           INTEGER,             -- bytes as tar
     parent_chain   TEXT,                -- ChainID of its parents where its folder depends on them, else NULL
+    files          TEXT REFERENCES layers (id), -- the layer whose folder this one's is a link to, else NULL
+    timestamp      INTEGER,             -- its tar gives every file this time, in seconds
+    clamp          INTEGER,             -- its tar gives no file a later time than this
     created        REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX layers_diff_id ON layers (diff_id);
 CREATE INDEX layers_content ON layers (content_digest);
+CREATE INDEX layers_files ON layers (files);
 CREATE TABLE image_layers (
     image    TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
     position INTEGER NOT NULL,          -- 0 is the base

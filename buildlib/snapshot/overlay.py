@@ -72,7 +72,7 @@ class Overlay:
     def _adopt_root(self, fresh: str, parent: str) -> None:
         model = self.layer(parent)
         try:
-            info = os.stat(model, follow_symlinks=False)
+            info = os.stat(model)
         except FileNotFoundError:
             raise NotFound(f"layer {parent}: {model} is gone", kind="layer", name=parent) from None
         os.chown(fresh, info.st_uid, info.st_gid)
@@ -98,7 +98,9 @@ class Overlay:
     def _overlay(self, parents: Sequence[str], below: Sequence[str], *more: str) -> tuple[Mount, ...]:
         from buildlib.oci import Mount
 
-        lowers = [*map(self.layer, reversed(parents)), *below, f"{self.root}/empty"]
+        # The kernel refuses a directory that is there twice (ELOOP). Some images have a layer twice; the lower one of
+        # two equal layers shows nothing that the upper one does not show already.
+        lowers = dict.fromkeys([*map(self.layer, reversed(parents)), *below, f"{self.root}/empty"])
         marks = ("userxattr",) if self.userxattr else ()
         options = (*(f"lowerdir+={lower}" for lower in lowers), *more, *OPTIONS, *marks)
         return (Mount("overlay", "overlay", "", options),)

@@ -1,0 +1,251 @@
+"""The store as a source and a destination of images, for the copy driver of the transports.
+
+Layers leave as the blobs they came as, or are packed from their folders; they come in unpacked while they arrive,
+several at a time. An image that comes in has no row and no name before all of it is there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from buildlib.content import PIECE
+from buildlib.errors import FormatError, NotFound, from_os_error
+from buildlib.layers import mismatch
+from buildlib.oci import Descriptor, Digest, ImageConfig, Manifest, chain_id, mediatype
+from buildlib.transports import Form
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from buildlib.content import Readable, VerifiedReader
+    from buildlib.image import Image
+    from buildlib.layers import Arrived
+    from buildlib.oci import Index
+    from buildlib.store import Store
+    from buildlib.transports import Blob
+
+PIPE_BYTES = 1 << 20
+"""As large as an unprivileged process may make a pipe (pipe(7), pipe-max-size): fewer switches between its ends."""
+
+
+class StoreSource:
+    """An image of the store to read; a packing source (see :mod:`buildlib.transports`)."""
+
+    def __init__(self, image: Image) -> None:
+        self.name = f"image {image.name or image.id[:12]}"
+        self._store = image.store
+        self._image = image
+        self._diff_ids = dict(zip(image.diff_ids, image.layers, strict=True))
+
+    def resolve(self) -> Descriptor:
+        """The image's manifest."""
+        return self._image.manifest.descriptor
+
+    def open(self, descriptor: Descriptor) -> Readable:
+        """A blob as it is in the store, or a layer made anew from its folder."""
+        if self._store.blobs.has(descriptor.digest):
+            return self._store.blobs.open(descriptor.digest)
+        if descriptor.digest in self._diff_ids:
+            return self._export(descriptor.digest, "none", None)
+        sql = "SELECT diff_id, recipe FROM layer_blobs WHERE digest = ? AND recipe IS NOT NULL"
+        for diff_id, recipe in self._store.db.rows(sql, (descriptor.digest,)):
+            if diff_id in self._diff_ids:
+                compression, _, level = recipe.partition(":")
+                return self._export(diff_id, compression, int(level))
+        raise NotFound(f"{self.name}: no blob {descriptor.digest}", kind="blob", name=descriptor.digest)
+
+    def packed(self, layer: Descriptor, compression: str) -> Descriptor | None:
+        """The form of a plain layer with that compression that was seen or made before."""
+        docker = mediatype.is_docker(layer.media_type)
+        sql = (
+            "SELECT digest, size, recipe FROM layer_blobs WHERE diff_id = ? AND media_type = ? "
+            "ORDER BY recipe IS NOT NULL, recipe"
+        )
+        for digest, size, recipe in self._store.db.rows(sql, (layer.digest, mediatype.layer(compression))):
+            if recipe is not None or self._store.blobs.has(digest):
+                return Descriptor(mediatype.layer(compression, docker=docker), Digest(digest), size)
+        return None
+
+    def pack(self, layer: Descriptor, compression: str, level: int | None) -> Readable:
+        """The layer compressed while it is read."""
+        if self._store.blobs.has(layer.digest):
+            # It came as a plain tar, which our own writer need not give again to the byte.
+            from buildlib.transports.packing import packed
+
+            return packed(self._store.blobs.open(layer.digest), compression, level)
+        return self._export(layer.digest, compression, level)
+
+    def _export(self, diff_id: str, compression: str, level: int | None) -> Readable:
+        layer = self._diff_ids[Digest(diff_id)]
+        return Streamed(lambda fd: self._store.layers.export(layer, fd, compression, level))
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+
+class Streamed(io.RawIOBase):
+    """What ``produce(fd)`` writes, as a stream. An error of it is raised where the end of the stream would be."""
+
+    def __init__(self, produce: Callable[[int], object]) -> None:
+        super().__init__()
+        self._fd, write_end = _pipe()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(produce, write_end), daemon=True)
+        self._thread.start()
+
+    def _run(self, produce: Callable[[int], object], write_end: int) -> None:
+        try:
+            produce(write_end)
+        except BaseException as error:  # raised again by the reader
+            self._error = error
+        finally:
+            os.close(write_end)
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to ``size`` bytes; nothing at the end."""
+        if size < 0:
+            return b"".join(iter(lambda: self.read(PIECE), b""))
+        data = os.read(self._fd, size)
+        if not data and size:
+            self._thread.join()
+            if self._error is not None:
+                raise self._error
+        return data
+
+    def close(self) -> None:
+        """Stop reading; the producer then fails to write and ends."""
+        if not self.closed:
+            os.close(self._fd)
+            self._thread.join()
+        super().close()
+
+
+class StoreDestination:
+    """The store as the place for an image that comes in. ``images`` are those that were finished."""
+
+    form = Form(indexes=False)
+
+    def __init__(self, store: Store, names: Sequence[str] = ()) -> None:
+        self.name = f"store {store.root}"
+        self.images: list[Image] = []
+        self._store = store
+        self._names = tuple(names)
+        self._lease = store.lease()
+        self._lock = threading.Lock()
+        self._arrived: dict[str, Arrived] = {}
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Whether the blob is here, whole; from now on it stays. A layer without a folder is unpacked from it later."""
+        self._hold(f"blob:{descriptor.digest}")
+        return self._store.blobs.size(descriptor.digest) == descriptor.size
+
+    def push(self, blob: Blob) -> None:
+        """Store a blob; a layer is unpacked as it comes."""
+        with blob.open() as reader:
+            if blob.digest is not None:
+                self._hold(f"blob:{blob.digest}")
+            if mediatype.is_layer(blob.media_type):
+                self._take_layer(reader)
+            else:
+                self._store.blobs.ingest(reader)
+
+    def _take_layer(self, reader: VerifiedReader) -> None:
+        """Write the blob and unpack it at the same time."""
+        read_end, write_end = _pipe()
+        algorithm = reader.expected.algorithm if reader.expected else "sha256"
+        with self._store.blobs.writer(algorithm) as writer:
+
+            def feed() -> None:
+                os.close(read_end)  # the worker has its own: when that is closed, writing must fail
+                try:
+                    while data := reader.read(PIECE):
+                        writer.write(data)
+                        _write_all(write_end, data)
+                finally:
+                    os.close(write_end)
+
+            arrived = self._store.layers.ingest(read_end, self._lease, feed=feed)
+            stored = writer.commit()
+        with self._lock:
+            self._arrived[stored.digest] = arrived
+
+    def put(self, document: Manifest | Index) -> None:
+        """Never called: this destination takes no indexes."""
+        raise FormatError("the store takes the images of an index one by one")
+
+    def finish(self, document: Manifest | Index, names: Sequence[str] = ()) -> None:
+        """Verify that config and layers belong together, and make them an image."""
+        if not isinstance(document, Manifest) or not mediatype.is_config(document.config.media_type):
+            raise FormatError(f"{self.name}: not an image that can run", hint="only images of file systems can be kept")
+        raw = self._store.blobs.read(document.config.digest)
+        config = ImageConfig.parse(raw)
+        if len(config.diff_ids) != len(document.layers):
+            counts = f"{len(document.layers)} layers in its manifest and {len(config.diff_ids)} in its config"
+            raise FormatError(f"the image has {counts}")
+        layers: list[str] = []
+        for blob, diff_id in zip(document.layers, config.diff_ids, strict=True):
+            layers.append(self._settle(blob, diff_id, layers))
+        self.images.append(self._store.add_image(raw, document.raw, layers, names or self._names))
+
+    def _settle(self, blob: Descriptor, diff_id: Digest, below: Sequence[str]) -> str:
+        store = self._store
+        with self._lock:
+            arrived = self._arrived.pop(blob.digest, None)
+        layer = None
+        if arrived is None:  # the blob was here already, so most likely the layer is too
+            chain = chain_id(store.layers.diff_ids(below))
+            layer = store.layers.take(diff_id, chain[-1] if chain else None, self._lease)
+            arrived = None if layer else self._unpack(blob)
+        if arrived is not None:
+            if arrived.diff_id != diff_id:
+                store.layers.discard([arrived])
+                raise mismatch(f"layer {blob.digest}", diff_id, arrived.diff_id)
+            layer = store.layers.settle(arrived, below, self._lease)
+        assert layer is not None
+        if blob.digest != diff_id:
+            store.layers.remember(diff_id, blob.digest, blob.size, mediatype.compression_of(blob.media_type), None)
+        return layer
+
+    def _unpack(self, blob: Descriptor) -> Arrived:
+        with self._store.blobs.open(blob.digest) as file:
+            return self._store.layers.ingest(file.fileno(), self._lease)
+
+    def _hold(self, resource: str) -> None:
+        with self._lock:
+            self._lease.take(resource)
+
+    def close(self) -> None:
+        """Let go; what belongs to no finished image is deleted, or becomes garbage."""
+        with self._lock:
+            arrived = list(self._arrived.values())
+            self._arrived.clear()
+        self._store.layers.discard(arrived)
+        self._lease.drop()
+
+    abort = close
+
+
+def _pipe() -> tuple[int, int]:
+    """The reading and the writing end of a pipe, as large as it may be."""
+    try:
+        ends = os.pipe()
+    except OSError as error:
+        raise from_os_error(error, "making a pipe") from error
+    with suppress(PermissionError):  # this user's pipes have used up what is granted to all of them together
+        fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return ends
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

@@ -1,0 +1,263 @@
+"""Images in the store: values read from their rows and, only when asked for, from their config and manifest."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+from buildlib.errors import DigestMismatch, FormatError, StoreBusy, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any, NamedTuple
+
+    from buildlib.oci import Digest, History, ImageConfig, Manifest, Platform
+    from buildlib.store import Store
+
+    class Removed(NamedTuple):
+        """What a removal did."""
+
+        untagged: tuple[str, ...]
+        deleted: str | None
+else:
+    Removed = namedtuple("Removed", "untagged deleted")
+
+COLUMNS = "id, manifest, created, size, os, architecture, variant"
+
+
+class Image:
+    """One image of a store. It never changes, except for what it is called; two are equal when their ids are.
+
+    ``id``: 64 hex digits, the digest of the config. ``digest``: that of the manifest. ``created``: seconds since 1970.
+    ``size``: bytes of the layers as tar. Attributes that read a blob raise :class:`NotFound` or
+    :class:`DigestMismatch` when it is damaged.
+    """
+
+    __slots__ = ("_config", "_manifest", "architecture", "created", "digest", "id", "os", "size", "store", "variant")
+
+    def __init__(self, store: Store, row: Sequence[Any]) -> None:
+        self.store = store
+        self.id: str = row[0]
+        self.digest: str = row[1]
+        self.created: float = row[2]
+        self.size: int = row[3]
+        self.os: str = row[4]
+        self.architecture: str = row[5]
+        self.variant: str | None = row[6]
+        self._config: ImageConfig | None = None
+        self._manifest: Manifest | None = None
+
+    # --- what it is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All full references that mean this image, in the order of the alphabet."""
+        rows = self.store.db.rows("SELECT name FROM names WHERE image = ? ORDER BY name", (self.id,))
+        return tuple(row[0] for row in rows)
+
+    @property
+    def name(self) -> str | None:
+        """The newest of its names; None for a dangling image."""
+        row = self.store.db.row("SELECT name FROM names WHERE image = ? ORDER BY since DESC, name", (self.id,))
+        return row[0] if row else None
+
+    @property
+    def config_blob(self) -> bytes:
+        """The bytes of the config, whose digest is the id."""
+        return self.store.blobs.read(f"sha256:{self.id}")
+
+    @property
+    def manifest_blob(self) -> bytes:
+        """The bytes of the manifest."""
+        return self.store.blobs.read(self.digest)
+
+    @property
+    def config(self) -> ImageConfig:
+        """Architecture, environment, command, DiffIDs, history … as the image spec has them."""
+        if self._config is None:
+            from buildlib.oci import ImageConfig
+
+            self._config = ImageConfig.parse(self.config_blob)
+        return self._config
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest as it was pulled, or with plain layers where the image was built here."""
+        if self._manifest is None:
+            from buildlib.oci import Manifest
+
+            self._manifest = Manifest.parse(self.manifest_blob)
+        return self._manifest
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The ids of its layers, base first."""
+        rows = self.store.db.rows("SELECT layer FROM image_layers WHERE image = ? ORDER BY position", (self.id,))
+        return tuple(row[0] for row in rows)
+
+    @property
+    def diff_ids(self) -> tuple[Digest, ...]:
+        """The DiffIDs of its layers, base first."""
+        return self.config.diff_ids
+
+    @property
+    def history(self) -> tuple[History, ...]:
+        """The steps that made it, oldest first."""
+        return self.config.history
+
+    @property
+    def platform(self) -> Platform:
+        """What it runs on."""
+        return self.config.platform
+
+    # --- what it is called --------------------------------------------------------------------------------------------
+
+    def tag(self, *names: str) -> None:
+        """Call it ``names`` as well; a name that means another image moves. Raises :class:`InvalidReference`."""
+        from buildlib.names import normalise
+
+        wanted = [normalise(name) for name in names]
+        with self.store.db.transaction() as conn:
+            _name(conn, self.id, wanted)
+
+    def untag(self, *names: str) -> None:
+        """Take names away, all of them when none is given; the image stays.
+
+        Raises :class:`UsageError` for a name that it has not.
+        """
+        from buildlib.names import candidates
+
+        with self.store.db.transaction() as conn:
+            have = self.names
+            for name in names:
+                found = [str(reference) for reference in candidates(name) if str(reference) in have]
+                if not found:
+                    raise UsageError(f"image {self.id[:12]} is not called {name!r}", hint=f"it is {', '.join(have)}")
+                conn.execute("DELETE FROM names WHERE name = ?", (found[0],))
+            if not names:
+                conn.execute("DELETE FROM names WHERE image = ?", (self.id,))
+
+    # --- what can be done with it -------------------------------------------------------------------------------------
+
+    def diff(self, other: Image | None = None) -> list[Any]:
+        """What this image has changed against ``other`` (against nothing: all that it holds), sorted by path.
+
+        A path that both changed above their common layers is listed as changed without looking into it.
+        """
+        from buildlib.comparison import compare
+
+        return compare(self.store, self.layers, other.layers if other else ())
+
+    def push(self, destination: str | None = None, **options: Any) -> Any:
+        """Copy it to ``destination`` (``oci:dir:tag``, ``docker-archive:file`` …), or where its name says.
+
+        Options and errors are those of :meth:`Store.push`. Returns the descriptor of what was written.
+        """
+        return self.store.push(self, destination, **options)
+
+    def save(self, path: str, format: str = "docker-archive", **options: Any) -> Any:
+        """Write it to an archive: ``docker-archive`` or ``oci-archive``, under its name where it has one."""
+        return self.store.push(self, f"{format}:{path}" + (f":{self.name}" if self.name else ""), **options)
+
+    def remove(self, name: str | None = None, *, force: bool = False) -> Removed:
+        """Take the name away and, if it was the last, the image with all that only it needs.
+
+        Without ``name`` the image goes with all its names; one that has several, or that a container uses, goes only
+        with ``force`` (which removes the containers first), else :class:`StoreBusy` says what holds it.
+        """
+        from buildlib.names import candidates
+
+        names = self.names
+        if name is not None:
+            called = [str(reference) for reference in candidates(name) if str(reference) in names]
+            if called and len(names) > 1:
+                self.untag(called[0])
+                return Removed((called[0],), None)
+        elif len(names) > 1 and not force:
+            raise StoreBusy(
+                f"image {self.id[:12]} has several names: {', '.join(names)}", hint="remove one name, or use force"
+            )
+        self._free_from_containers(force)
+        with self.store.db.transaction() as conn:
+            conn.execute("DELETE FROM names WHERE image = ?", (self.id,))
+            conn.execute("DELETE FROM images WHERE id = ?", (self.id,))
+        self.store.gc()
+        return Removed(names, self.id)
+
+    def _free_from_containers(self, force: bool) -> None:
+        rows = self.store.db.rows("SELECT id, name FROM containers WHERE image = ? ORDER BY name", (self.id,))
+        if rows and not force:
+            raise StoreBusy(
+                f"image {self.id[:12]} is used by {', '.join(row[1] for row in rows)}",
+                hint="remove the container first, or use force",
+            )
+        for row in rows:
+            self.store.container(row[0]).remove()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Image) and (self.id, self.store.root) == (other.id, other.store.root)
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"<Image {self.id[:12]} {self.name or '<none>'}>"
+
+
+def add(store: Store, config: bytes, manifest: bytes, layers: Sequence[str], names: Iterable[str] = ()) -> Image:
+    """Make layers that are in the store an image; see :meth:`Store.add_image`."""
+    from buildlib.names import normalise
+    from buildlib.oci import Digest, ImageConfig, Manifest
+
+    names = [normalise(name) for name in names]
+    parsed, described, digest = ImageConfig.parse(config), Manifest.parse(manifest), Digest.of(config)
+    if described.config.digest != digest:
+        raise DigestMismatch("config", expected=str(described.config.digest), actual=str(digest))
+    measured = [store.layers.measured(layer) for layer in layers]
+    _check_layers(parsed, described, [one.diff_id for one in measured])
+    size = sum(one.size for one in measured)
+    platform = (parsed.os, parsed.architecture, parsed.variant)
+    row = (digest.hex, described.digest, _created(parsed), size, *platform)
+    with store.lease(f"blob:{digest}", f"blob:{described.digest}"):
+        for blob, of in ((config, digest), (manifest, described.digest)):
+            if not store.blobs.has(of):
+                store.blobs.add(blob)
+        with store.db.transaction() as conn:
+            # An image that is there keeps its layers, which are equal; the manifest that came last is the one to push.
+            conn.execute(
+                f"INSERT INTO images ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?) "  # noqa: S608 - a constant
+                "ON CONFLICT (id) DO UPDATE SET manifest = excluded.manifest",
+                row,
+            )
+            if not conn.execute("SELECT 1 FROM image_layers WHERE image = ?", (digest.hex,)).fetchone():
+                positions = [(digest.hex, position, layer) for position, layer in enumerate(layers)]
+                conn.executemany("INSERT INTO image_layers VALUES (?, ?, ?)", positions)
+            _name(conn, digest.hex, names)
+    return Image(store, row)
+
+
+def _check_layers(config: ImageConfig, manifest: Manifest, diff_ids: list[str]) -> None:
+    if not len(config.diff_ids) == len(manifest.layers) == len(diff_ids):
+        counts = f"{len(manifest.layers)} in its manifest, {len(config.diff_ids)} in its config, {len(diff_ids)} stored"
+        raise FormatError(f"the image has different numbers of layers: {counts}")
+    for expected, actual in zip(config.diff_ids, diff_ids, strict=True):
+        if expected != actual:
+            from buildlib.layers import mismatch
+
+            raise mismatch("layer", expected, actual)
+
+
+def _created(config: ImageConfig) -> float:
+    from buildlib.oci import parse_time
+
+    try:
+        return parse_time(config.created or "")
+    except FormatError:
+        return 0.0  # none, or one that nobody can read: no reason to refuse the image
+
+
+def _name(conn: Any, image: str, names: Iterable[str]) -> None:
+    import time
+
+    rows = [(name, image, time.time()) for name in names]
+    conn.executemany("INSERT OR REPLACE INTO names (name, image, since) VALUES (?, ?, ?)", rows)

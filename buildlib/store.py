@@ -1,0 +1,266 @@
+"""The store: the folder that holds images, layers and working containers, and the database that says what exists.
+
+It reads no environment. Opening it costs little: the worker starts when something must be executed, and what dead
+processes left is swept when this one writes for the first time.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from buildlib.database import Database
+from buildlib.errors import NotFound, from_os_error
+from buildlib.leases import Lease, Leases
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from buildlib.cache import Cache
+    from buildlib.check import Finding
+    from buildlib.container import WorkingContainer
+    from buildlib.content import ContentStore
+    from buildlib.events import Sink
+    from buildlib.garbage import Collected
+    from buildlib.image import Image
+    from buildlib.layers import Layers
+    from buildlib.oci import Descriptor, Platform
+    from buildlib.worker import Worker
+
+SYSTEM_ROOT = "/var/lib/buildlib"
+USER_ROOT = "~/.local/share/buildlib"
+
+FOLDERS = ("blobs", "blobs/sha256", "layers", "containers", "caches", "tmp", "logs", "empty")
+
+
+def default_root() -> str:
+    """Where a store lies when nobody says otherwise: one for root, one in the home of each other user."""
+    return SYSTEM_ROOT if os.geteuid() == 0 else os.path.expanduser(USER_ROOT)
+
+
+class Store:
+    """An open store; use it as a context manager, or call :meth:`close`.
+
+    Thread-safe, also after a fork (the child has a worker of its own). Several processes may have it open at once.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = os.path.abspath(root)
+        self.tmp = f"{self.root}/tmp"  # noqa: S108 - a folder of the store
+        self._lock = threading.RLock()
+        self._swept = False
+        self._worker: tuple[int, Worker] | None = None
+        self._layers: Layers | None = None
+        self._blobs: ContentStore | None = None
+        self._cache: Cache | None = None
+        self._make_folders()
+        self.db = Database(f"{self.root}/db.sqlite")
+        self.leases = Leases(self.db)
+
+    @classmethod
+    def open(cls, root: str | None = None) -> Store:
+        """Open the store at ``root``, made if it is not there; by default the one of this user.
+
+        Raises :class:`StoreError` for a folder that can't be used, or a store of a newer version.
+        """
+        return cls(root if root is not None else default_root())
+
+    def _make_folders(self) -> None:
+        try:
+            os.makedirs(self.root, 0o700, exist_ok=True)
+            if not os.path.exists(f"{self.root}/db.sqlite"):
+                for folder in FOLDERS:
+                    os.makedirs(f"{self.root}/{folder}", exist_ok=True)
+        except OSError as error:
+            raise from_os_error(error, f"opening the store {self.root}") from error
+
+    # --- its parts ----------------------------------------------------------------------------------------------------
+
+    @property
+    def blobs(self) -> ContentStore:
+        """Configs, manifests and packed layers, by digest."""
+        if self._blobs is None:
+            from buildlib.content import ContentStore
+
+            self._blobs = ContentStore(self.root)
+        return self._blobs
+
+    @property
+    def layers(self) -> Layers:
+        """The unpacked layers."""
+        with self._lock:
+            if self._layers is None:
+                from buildlib.layers import Layers
+
+                self._layers = Layers(self)
+            return self._layers
+
+    @property
+    def cache(self) -> Cache:
+        """The memoised calls on working containers."""
+        with self._lock:
+            if self._cache is None:
+                from buildlib.cache import Cache
+
+                self._cache = Cache(self)
+            return self._cache
+
+    @property
+    def worker(self) -> Worker:
+        """The process that mounts, unpacks and runs; started on first use."""
+        self.recover()
+        with self._lock:
+            if self._worker is None or self._worker[0] != os.getpid():
+                from buildlib import worker
+
+                self._worker = (os.getpid(), worker.start(self.root))
+            return self._worker[1]
+
+    def lease(self, *resources: str, note: Any = None, exclusive: bool = False) -> Lease:
+        """A lease: while this process lives and has not left the block, nobody sweeps or collects ``resources``."""
+        self.recover()
+        return self.leases.lease(*resources, note=note, exclusive=exclusive)
+
+    def recover(self, *, again: bool = False) -> None:
+        """Undo what processes left that died in the middle of something. Done by itself before the first change."""
+        with self._lock:
+            if again or not self._swept:
+                self._swept = True
+                from buildlib.recovery import sweep
+
+                sweep(self)
+
+    # --- images -------------------------------------------------------------------------------------------------------
+
+    def images(self) -> list[Image]:
+        """All images, newest first."""
+        from buildlib.image import COLUMNS, Image
+
+        rows = self.db.rows(f"SELECT {COLUMNS} FROM images ORDER BY created DESC, id")  # noqa: S608 - a constant
+        return [Image(self, row) for row in rows]
+
+    def image(self, name: str, platform: Platform | None = None) -> Image:
+        """The image that ``name`` means: a name, full or short, ``name@digest``, or (the beginning of) an id.
+
+        Where the name means an index, that one for ``platform`` (by default this machine's). Raises
+        :class:`NotFound` with near names in its hint.
+        """
+        from buildlib.image import COLUMNS, Image
+        from buildlib.names import choose, find
+
+        found = find(self.db, name)
+        if ":" in found:
+            found = choose(self, found, name, platform)
+        row = self.db.row(f"SELECT {COLUMNS} FROM images WHERE id = ?", (found,))  # noqa: S608 - a constant
+        if row is None:
+            raise NotFound(f"the image {name!r} was just removed", kind="image", name=name)
+        return Image(self, row)
+
+    def add_image(self, config: bytes, manifest: bytes, layers: Sequence[str], names: Iterable[str] = ()) -> Image:
+        """Make ``layers`` (their ids, base first) an image, in one transaction: whole and named, or not there at all.
+
+        A short name becomes ``localhost/name:latest``; a name that meant another image moves. Hold a lease on layers
+        that belong to nothing else yet. Raises :class:`DigestMismatch` if config, manifest and layers do not fit.
+        """
+        from buildlib.image import add
+
+        return add(self, config, manifest, layers, names)
+
+    def pull(
+        self, name: str, *, names: Iterable[str] = (), platform: Platform | None = None,
+        progress: Sink | None = None, **options: Any,
+    ) -> Image:  # fmt: skip
+        """Copy an image into the store: ``oci:dir:tag``, ``docker-archive:file``, ``tarball:file``, or from a registry.
+
+        It is called by ``names``, by default as the source calls it, if it does. Raises :class:`NotFound`,
+        :class:`TransportError`, :class:`DigestMismatch`, :class:`LayerError`, :class:`StoreFull`; then nothing is kept.
+        """
+        from buildlib.transfer import pull
+
+        return pull(self, name, names, platform, progress, **options)
+
+    def push(self, image: Image | str, destination: str | None = None, **options: Any) -> Descriptor:
+        """Copy an image out of the store; contract and options are those of :func:`buildlib.transfer.push`."""
+        from buildlib.transfer import push
+
+        return push(self.image(image) if isinstance(image, str) else image, destination, **options)
+
+    # --- working containers -------------------------------------------------------------------------------------------
+
+    def containers(self) -> list[WorkingContainer]:
+        """All working containers, oldest first."""
+        from buildlib.container import WorkingContainer
+
+        rows = self.db.rows("SELECT id FROM containers ORDER BY created, id")
+        return [WorkingContainer.load(self, row[0]) for row in rows]
+
+    def container(self, name: str) -> WorkingContainer:
+        """The working container of this name or (beginning of an) id. Raises :class:`NotFound`."""
+        from buildlib.container import WorkingContainer
+        from buildlib.names import find_container
+
+        return WorkingContainer.load(self, find_container(self.db, name))
+
+    def from_image(
+        self, image: Image | str = "scratch", name: str | None = None, *, pull: str = "missing", cache: bool = False,
+        platform: Platform | None = None, access: Any = None, **options: Any,
+    ) -> WorkingContainer:  # fmt: skip
+        """A new working container on ``image``: a name, an id, ``transport:…``, or ``scratch`` for an empty one.
+
+        ``pull``: "missing" fetches what is not here, "always" fetches, "never" does not, "newer" fetches and falls back
+        to what is here. ``access`` is for registries. With ``cache`` every call on the container is memoised; other
+        options are those of :meth:`WorkingContainer.create`.
+        """
+        from buildlib.container import WorkingContainer
+        from buildlib.transfer import base_image
+
+        transport = {} if access is None else {"access": access}
+        base, called = base_image(self, image, pull, platform, **transport)
+        return WorkingContainer.create(self, base, called, name=name, cache=cache, **options)
+
+    # --- order --------------------------------------------------------------------------------------------------------
+
+    def gc(
+        self, *, cache_age: float | None = None, cache_bytes: int | None = None, everything: bool = False
+    ) -> Collected:
+        """Delete what nothing refers to: layers, blobs, half-made things. What it did is in the report.
+
+        Cache records keep their layers, unless they were not used for ``cache_age`` seconds, or the layers that only
+        they keep have more than ``cache_bytes`` bytes (the least recently used go first). ``everything``: all cache
+        records, the contents of cache mounts, and remembered digests go too. Images and containers always stay, and
+        so does what other processes are at work on.
+        """
+        from buildlib.garbage import collect
+
+        return collect(self, cache_age, cache_bytes, everything)
+
+    def check(self, *, digests: bool = True, diff_ids: bool = False) -> list[Finding]:
+        """What is wrong with the store; an empty list when every row has its files and every file its row.
+
+        ``digests`` reads all blobs; ``diff_ids`` also hashes all layers whose tar can be rebuilt. Changes nothing,
+        except that it sweeps first, as every process does.
+        """
+        from buildlib.check import check
+
+        return check(self, digests=digests, diff_ids=diff_ids)
+
+    def close(self) -> None:
+        """End the worker, and with it all that it runs and has mounted; close the database."""
+        with self._lock:
+            if self._layers is not None:
+                self._layers.close()
+            if self._worker is not None and self._worker[0] == os.getpid():
+                self._worker[1].close()
+            self._worker = None
+        self.db.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Store {self.root}>"
