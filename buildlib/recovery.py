@@ -18,9 +18,11 @@ built or pulled again.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from buildlib.content import abandoned
 from buildlib.errors import from_os_error
+from buildlib.snapshot.overlay import MERGED
 from buildlib.snapshot.tree import remove_tree
 
 TYPE_CHECKING = False
@@ -84,6 +86,7 @@ def remove_paths(store: Store, paths: Iterable[str]) -> None:
     """
     left = []
     for path in paths:
+        _unmount(f"{store.root}/{path}/{MERGED}")
         try:
             remove_tree(f"{store.root}/{path}")
         except PermissionError:
@@ -92,6 +95,15 @@ def remove_paths(store: Store, paths: Iterable[str]) -> None:
             raise from_os_error(error, f"deleting {store.root}/{path}") from error
     if left:
         store.worker.call("remove", {"keys": [], "layers": [], "paths": left})
+
+
+def _unmount(spot: str) -> None:
+    """Let go of a container that was mounted for all to see and still is, though nobody knows it any more."""
+    if os.path.lexists(spot):
+        from buildlib.linux.mount import MNT_DETACH, umount
+
+        with suppress(OSError):  # not a mount, or not ours to unmount: then deleting says so
+            umount(spot, MNT_DETACH)
 
 
 def _listing(store: Store, folder: str) -> list[str]:

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING
 from buildlib.errors import from_os_error
 from buildlib.linux import mount as kernel
 from buildlib.linux.options import parse
-from buildlib.snapshot.overlay import VOLATILE, renew
+from buildlib.snapshot.overlay import MERGED, VOLATILE, renew
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from buildlib.oci import Mount
-
-MERGED = "merged"
-"""Beside ``upper`` and ``work``: where a working container is mounted for all to see, while it is."""
 
 
 def activate(mounts: Sequence[Mount], target: str) -> None:

@@ -29,6 +29,9 @@ It promises nothing after a crash of the machine, as does the store for layers. 
 and refuses to mount it again; :func:`renew` takes the mark away.
 """
 
+MERGED = "merged"
+"""Beside ``upper`` and ``work``: where a working container is mounted for all to see, while it is."""
+
 
 class Overlay:
     """A :class:`~buildlib.snapshot.Snapshotter` on overlayfs, in the folders of the store at ``root``.

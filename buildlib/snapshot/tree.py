@@ -1,7 +1,8 @@
-"""Deleting trees of any depth, whoever made them; it follows no symbolic link and never leaves the tree."""
+"""Deleting trees of any depth, whoever made them; it follows no symbolic link and enters no mount."""
 
 from __future__ import annotations
 
+import errno
 import os
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -12,7 +13,7 @@ def remove_tree(path: str) -> None:
 
     A build can nest directories deeper than recursion, PATH_MAX or the descriptor limit go, so this holds one
     directory open, walks down by names and up again through "..". Nobody else may move directories of the tree
-    meanwhile.
+    meanwhile. Something mounted in it is an error, EBUSY, before anything below that is touched.
     """
     try:
         fd = os.open(path, _DIRECTORY)
@@ -22,6 +23,7 @@ def remove_tree(path: str) -> None:
         os.unlink(path)
         return
     try:
+        device = os.fstat(fd).st_dev
         names: list[str] = []
         """The way down from ``path`` to the directory that is open."""
         waiting = [_unlink_files(fd)]
@@ -30,6 +32,8 @@ def remove_tree(path: str) -> None:
             if waiting[-1]:
                 names.append(waiting[-1].pop())
                 _step(fd, names[-1])
+                if os.fstat(fd).st_dev != device:
+                    raise OSError(errno.EBUSY, "something is mounted there", "/".join([path, *names]))
                 waiting.append(_unlink_files(fd))
             elif names:
                 waiting.pop()
