@@ -313,7 +313,7 @@ class _Lexer:
             if operator == "":
                 raise self.fail("missing '}'", began)
         if operator not in ("+", "-", "?", "#", "%"):
-            raise self.fail(f"unsupported modifier {':' if colon else ''}{operator} in a substitution", self.at - 1)
+            raise self.fail(f"unsupported modifier {':' * colon + operator!r} in a substitution", self.at - 1)
         word = self.operand("}", operator in ("#", "%"), began)
         value = self.lookup(name)
         if value is None and self.keep_unset:
