@@ -7,7 +7,6 @@ import errno
 from typing import TYPE_CHECKING
 
 from buildlib.linux.libc import LIBC, check
-from buildlib.linux.process import prctl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,7 +56,6 @@ NAMES = (
 )
 """Every capability; its place in the tuple is its number (linux/capability.h)."""
 
-_PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
@@ -91,11 +89,10 @@ def drop_bounding(keep: int) -> None:
     for number in range(64):
         if keep >> number & 1:
             continue
-        present = LIBC.prctl(_PR_CAPBSET_READ, ctypes.c_ulong(number), 0, 0, 0)
-        if present < 0:  # EINVAL: the first number that this kernel does not know
-            return
-        if present:
-            prctl(_PR_CAPBSET_DROP, number)
+        if LIBC.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(number), 0, 0, 0) < 0:
+            if ctypes.get_errno() == errno.EINVAL:  # the first number that this kernel does not know
+                return
+            check(-1)
 
 
 def set_capabilities(*, effective: int, permitted: int, inheritable: int) -> None:

@@ -1,0 +1,52 @@
+"""The op that furnishes a new /dev: nodes and links."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from buildlib.sandbox.target import mount_point
+
+if TYPE_CHECKING:
+    from buildlib.oci.runtime import Device
+
+_KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+
+
+@frozen
+class Devices:
+    """Device nodes and symbolic links, each by its path below /dev."""
+
+    rootfs: str
+    nodes: tuple[Device, ...]
+    links: tuple[tuple[str, str], ...] = ()
+
+    def describe(self) -> str:
+        """One line."""
+        nodes = " ".join(f"{node.path}({node.type}{node.major}:{node.minor})" for node in self.nodes)
+        links = " ".join(f"{path}->{points_to}" for path, points_to in self.links)
+        return f"make {nodes} {links}"
+
+    def execute(self) -> None:
+        """mknod(2) and symlink(2), all in one open directory."""
+        with mount_point(self.rootfs, "/dev", directory=True) as dev:
+            for node in self.nodes:
+                if os.path.dirname(node.path) == "/dev":
+                    _make(dev, node)
+                else:
+                    with mount_point(self.rootfs, os.path.dirname(node.path), directory=True) as parent:
+                        _make(parent, node)
+            for path, points_to in self.links:
+                os.symlink(points_to, os.path.basename(path), dir_fd=dev)
+
+
+def _make(parent: int, node: Device) -> None:
+    name = os.path.basename(node.path)
+    mode = 0o666 if node.file_mode is None else node.file_mode & 0o7777
+    os.mknod(name, _KINDS[node.type] | 0o600, os.makedev(node.major, node.minor), dir_fd=parent)
+    if node.uid or node.gid:
+        os.chown(name, node.uid or 0, node.gid or 0, dir_fd=parent, follow_symlinks=False)
+    os.chmod(name, mode, dir_fd=parent)
