@@ -69,7 +69,7 @@ class Archive:
         """The regular file of that name, through links. Raises :class:`NotFound`, :class:`FormatError`."""
         wanted = name
         for _ in range(MAX_LINKS):
-            wanted = _clean(wanted)
+            wanted = self._clean(wanted)
             found = self._members.get(wanted)
             if not found:
                 raise NotFound(f"{self.path}: no {name} in it", kind="blob", name=name)
@@ -82,6 +82,12 @@ class Archive:
             folder = "" if member.hard else os.path.dirname(member.name)
             wanted = f"{folder}/{member.link}" if folder and not member.link.startswith("/") else member.link
         raise FormatError(f"{self.path}: {name}: too many links")
+
+    def _clean(self, name: str) -> str:
+        try:
+            return _clean(name)
+        except FormatError as error:
+            raise FormatError(f"{self.path}: {error.message}") from None
 
     def open(self, name: str) -> Slice:
         """The content of a member."""

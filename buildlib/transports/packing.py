@@ -24,7 +24,7 @@ MAGICS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb
 
 def compression_of(head: bytes) -> str:
     """The compression that the first ten bytes show: ``none``, ``gzip``, ``bzip2``, ``xz`` or ``zstd``."""
-    if head.startswith(b"BZh") and head[4:10] != b"1AY&SY":  # a name in a plain tar may begin like this
+    if head.startswith(b"BZh") and head[4:10] not in (b"1AY&SY", b"\x17rE8P\x90"):  # a name in a plain tar may begin like this
         return "none"
     return next((name for magic, name in MAGICS.items() if head.startswith(magic)), "none")
 
@@ -87,7 +87,7 @@ def _errors(compression: str, head: bytes, stream: Readable) -> Iterator[bytes]:
         module = type(error).__module__.partition(".")[0]
         known = module in ("zlib", "igzip_lib", "zstandard", "lzma", "_lzma")
         if known or isinstance(error, (EOFError, ValueError)) or (isinstance(error, OSError) and error.errno is None):
-            raise FormatError(f"damaged {compression} data: {error}") from error
+            raise FormatError(f"damaged {compression} data: {error}", hint="fetch the file again") from error
         raise
 
 
@@ -128,26 +128,33 @@ def _decoder(compression: str) -> Any:
 def _unzstd(compression: str, head: bytes, stream: Readable) -> Iterator[bytes]:
     import zstandard
 
+    watched = _Watched(head, stream)
     reader = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).stream_reader(
-        _Joined(head, stream),  # type: ignore[arg-type]  # only read() is used
+        watched,  # type: ignore[arg-type]  # only read() is used
         read_size=PIECE,
         read_across_frames=True,
     )
     while data := reader.read(PIECE):
         yield data
-    # What is left is an unfinished frame: the reader does not tell it from the end.
+    if not watched.frames.complete:
+        raise EOFError("it ends early")
 
 
-class _Joined:
-    """Bytes that were read already, and the rest."""
+class _Watched:
+    """Bytes that were read already, and the rest; the frames in them are followed."""
 
     def __init__(self, head: bytes, stream: Readable) -> None:
+        from buildlib.transports.zstd_frames import Frames
+
+        self.frames = Frames()
         self._head = head
         self._stream = stream
 
     def read(self, size: int = -1, /) -> bytes:
         head, self._head = self._head, b""
-        return head or self._stream.read(size)
+        data = head or self._stream.read(size)
+        self.frames.feed(data)
+        return data
 
 
 def _packed(stream: Readable, packer: Compressor) -> Iterator[bytes]:

@@ -1,0 +1,138 @@
+"""Compression and decompression on the way."""
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import random
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buildlib.content import VerifiedReader
+from buildlib.errors import DigestMismatch, FormatError
+from buildlib.oci import Digest
+from buildlib.transports.packing import compression_of, packed, unpacked
+from buildlib.transports.zstd_frames import Frames
+
+DATA = random.Random(1).randbytes(400_000) + b"the same again" * 200_000  # more than a block, more than a piece
+FORMS = {
+    "none": bytes,
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": zstandard.compress,
+}
+
+
+class Dripping(io.BytesIO):
+    """A stream that gives a few bytes at a time, as a socket may."""
+
+    def __init__(self, data, most):
+        super().__init__(data)
+        self.most = most
+
+    def read(self, size=-1):
+        return super().read(min(size, self.most) if size >= 0 else self.most)
+
+
+def everything(stream):
+    return b"".join(iter(lambda: stream.read(70_000), b""))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_is_recognised_and_undone(form):
+    stored = FORMS[form](DATA)
+    assert compression_of(stored[:10]) == form
+    assert everything(unpacked(io.BytesIO(stored))) == DATA
+    assert everything(unpacked(Dripping(stored, 3001))) == DATA
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_nothing_stays_nothing(form):
+    assert unpacked(io.BytesIO(FORMS[form](b""))).read() == b""
+
+
+@pytest.mark.parametrize("form", ["gzip", "bzip2", "xz", "zstd"])
+def test_members_one_after_the_other_are_one_stream(form):
+    stored = FORMS[form](DATA[:1000]) + FORMS[form](b"") + FORMS[form](DATA[1000:])
+    assert everything(unpacked(io.BytesIO(stored))) == DATA
+
+
+@pytest.mark.parametrize("form", ["gzip", "bzip2", "xz"])
+def test_zeros_at_the_end_are_padding(form):
+    assert everything(unpacked(io.BytesIO(FORMS[form](DATA) + bytes(100_000)))) == DATA
+
+
+@pytest.mark.parametrize("form", ["gzip", "bzip2", "xz", "zstd"])
+@pytest.mark.parametrize("damage", ["cut", "cut at the last byte", "flipped", "garbage behind"])
+def test_damage_is_a_format_error(form, damage):
+    stored = bytearray(FORMS[form](os.urandom(100_000)))
+    if form == "zstd":
+        stored = bytearray(zstandard.ZstdCompressor(write_checksum=True).compress(os.urandom(100_000)))
+    if damage == "cut":
+        del stored[len(stored) // 2 :]
+    elif damage == "cut at the last byte":
+        del stored[-1]
+    elif damage == "flipped":
+        stored[len(stored) // 2] ^= 255
+    else:
+        stored += b"garbage that is no member"
+    with pytest.raises(FormatError, match=f"damaged {form} data"):
+        everything(unpacked(io.BytesIO(bytes(stored))))
+
+
+def test_a_small_file_of_zeros_is_never_in_memory_as_a_whole():
+    bomb = gzip.compress(bytes(1 << 26))
+    stream = unpacked(io.BytesIO(bomb))
+    while piece := stream.read(1 << 20):
+        assert len(piece) <= 1 << 20
+
+
+def test_a_zstd_window_of_a_gigabyte_is_refused():
+    parameters = zstandard.ZstdCompressionParameters(window_log=30, enable_ldm=True)
+    stored = zstandard.ZstdCompressor(compression_params=parameters).compressobj().compress(b"") or b""
+    packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    stored = packer.compress(b"x") + packer.flush()
+    with pytest.raises(FormatError):
+        unpacked(io.BytesIO(stored)).read()
+
+
+def test_a_verifying_stream_below_is_read_to_its_end():
+    stored = gzip.compress(DATA)
+    with pytest.raises(DigestMismatch):
+        everything(unpacked(VerifiedReader(io.BytesIO(stored), Digest.of(b"other"), len(stored))))
+
+
+@pytest.mark.parametrize("form", ["gzip", "zstd"])
+@pytest.mark.parametrize("level", [None, 1, 6])
+def test_what_is_packed_here_others_unpack(form, level):
+    stored = everything(packed(io.BytesIO(DATA), form, level))
+    opener = {"gzip": gzip.decompress, "zstd": lambda d: zstandard.ZstdDecompressor().decompressobj().decompress(d)}
+    assert opener[form](stored) == DATA
+    assert len(stored) < len(DATA)
+
+
+@pytest.mark.parametrize("form", ["gzip", "zstd"])
+def test_the_bytes_do_not_depend_on_how_they_arrive(form):
+    whole = everything(packed(io.BytesIO(DATA), form))
+    assert everything(packed(Dripping(DATA, 70_001), form)) == whole
+
+
+@given(st.binary(max_size=2000), st.integers(1, 64), st.booleans(), st.integers(0, 300))
+def test_frames_are_followed_to_the_byte(data, step, checksum, cut):
+    packer = zstandard.ZstdCompressor(write_checksum=checksum)
+    skippable = (0x184D2A53).to_bytes(4, "little") + (7).to_bytes(4, "little") + b"skipped"
+    stored = packer.compress(data) + skippable + packer.compress(data[:7])
+    frames = Frames()
+    for start in range(0, len(stored), step):
+        frames.feed(stored[start : start + step])
+    assert frames.complete
+    ends = {0, len(packer.compress(data)), len(stored) - len(packer.compress(data[:7])), len(stored)}
+    if cut <= len(stored) and cut not in ends:
+        short = Frames()
+        short.feed(stored[:cut])
+        assert not short.complete
