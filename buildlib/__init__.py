@@ -72,7 +72,6 @@ _HOMES = {
 }
 
 
-
 def open_store(root: str | None = None) -> Store:
     """The store at ``root``, made if it is not there; by default the one of this user. See :class:`Store`."""
     from buildlib.store import Store

@@ -210,16 +210,14 @@ class Database:
             return
         try:
             conn.execute("BEGIN IMMEDIATE")
-            try:
-                yield conn
-            except BaseException:
-                conn.execute("ROLLBACK")
-                raise
+            yield conn
             conn.execute("COMMIT")
-        except sqlite3.Error as error:
-            if conn.in_transaction:
+        except BaseException as error:
+            if conn.in_transaction:  # a full disk has made SQLite roll back by itself
                 conn.execute("ROLLBACK")
-            raise translate(error, self.path) from error
+            if isinstance(error, sqlite3.Error):
+                raise translate(error, self.path) from error
+            raise
 
     def close(self) -> None:
         """Close the connections of all threads."""

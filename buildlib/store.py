@@ -218,7 +218,7 @@ class Store:
 
         transport = {} if access is None else {"access": access}
         base, called = base_image(self, image, pull, platform, **transport)
-        return WorkingContainer.create(self, base, called, name=name, cache=cache, **options)
+        return WorkingContainer.create(self, base, called, name=name, cache=cache, platform=platform, **options)
 
     # --- order --------------------------------------------------------------------------------------------------------
 

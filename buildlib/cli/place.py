@@ -1,4 +1,4 @@
-"""Where the store lies: the one place that reads the environment for it."""
+"""Where the store lies, and how a verb opens it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ if TYPE_CHECKING:
 
 
 def store_root(args: Arguments) -> str:
-    """The folder of the store: ``--root``, else ``$BUILDLIB_ROOT``, else the usual place of this user."""
+    """The folder of the store: ``--root`` (or ``$BUILDLIB_ROOT``), else where ``buildlib.Store`` would look."""
     if args.root:
         return str(os.path.abspath(args.root))
     if os.geteuid() == 0:
         return "/var/lib/buildlib"
-    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    return os.path.join(data, "buildlib")
+    return os.path.expanduser("~/.local/share/buildlib")
 
 
 def open_store(args: Arguments) -> Store:

@@ -28,7 +28,7 @@ def run(args: Arguments) -> int:
         "pythonVersion": sys.version.split()[0],
         "imageSpec": IMAGE_SPEC,
         "runtimeSpec": RUNTIME_SPEC,
-        "osArch": _platform(),
+        "osArch": f"linux/{go_architecture()}",
     }
     if args.json:
         import json
@@ -56,8 +56,9 @@ def program_version() -> str:
     return installed_version("buildlib", sys.path) or "unknown"
 
 
-def _platform() -> str:
+def go_architecture() -> str:
+    """This machine's architecture by the name that Go has for it."""
     import os
 
     machine = os.uname().machine
-    return "linux/" + {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+    return {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}.get(machine, machine)
