@@ -162,18 +162,18 @@ class Image:
     def remove(self, name: str | None = None, *, force: bool = False) -> Removed:
         """Take the name away and, if it was the last, the image with all that only it needs.
 
-        Without ``name`` the image goes with all its names; one that has several, or that a container uses, goes only
-        with ``force`` (which removes the containers first), else :class:`StoreBusy` says what holds it.
+        Without ``name``, or with its id for a name, the image goes with all its names. One that has several, or that
+        a container uses, goes only with ``force`` (which removes the containers first), else :class:`StoreBusy` says
+        what holds it.
         """
         from buildlib.names import candidates
 
         names = self.names
-        if name is not None:
-            called = [str(reference) for reference in candidates(name) if str(reference) in names]
-            if called and len(names) > 1:
-                self.untag(called[0])
-                return Removed((called[0],), None)
-        elif len(names) > 1 and not force:
+        called = [full for full in map(str, candidates(name or "")) if full in names]
+        if called and len(names) > 1:
+            self.untag(called[0])
+            return Removed((called[0],), None)
+        if len(names) > 1 and not force:
             raise StoreBusy(
                 f"image {self.id[:12]} has several names: {', '.join(names)}", hint="remove one name, or use force"
             )

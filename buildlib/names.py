@@ -24,7 +24,8 @@ def normalise(name: str) -> str:
 
     Raises :class:`InvalidReference`.
     """
-    return str(Reference.parse(f"{LOCAL}/{name}" if _is_short(name) else name, default_tag="latest"))
+    reference = Reference.parse(name, default_tag="latest")
+    return str(Reference.parse(f"{LOCAL}/{name}", default_tag="latest") if _is_short(name) else reference)
 
 
 def candidates(name: str) -> list[Reference]:
