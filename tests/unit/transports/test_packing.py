@@ -9,14 +9,11 @@ import random
 
 import pytest
 import zstandard
-from hypothesis import given
-from hypothesis import strategies as st
 
 from buildlib.content import VerifiedReader
-from buildlib.errors import DigestMismatch, FormatError
+from buildlib.errors import DigestMismatch, LayerError
 from buildlib.oci import Digest
 from buildlib.transports.packing import compression_of, packed, unpacked
-from buildlib.transports.zstd_frames import Frames
 
 DATA = random.Random(1).randbytes(400_000) + b"the same again" * 200_000  # more than a block, more than a piece
 FORMS = {
@@ -69,7 +66,7 @@ def test_zeros_at_the_end_are_padding(form):
 
 @pytest.mark.parametrize("form", ["gzip", "bzip2", "xz", "zstd"])
 @pytest.mark.parametrize("damage", ["cut", "cut at the last byte", "flipped", "garbage behind"])
-def test_damage_is_a_format_error(form, damage):
+def test_damage_is_a_clear_error(form, damage):
     stored = bytearray(FORMS[form](os.urandom(100_000)))
     if form == "zstd":
         stored = bytearray(zstandard.ZstdCompressor(write_checksum=True).compress(os.urandom(100_000)))
@@ -81,7 +78,7 @@ def test_damage_is_a_format_error(form, damage):
         stored[len(stored) // 2] ^= 255
     else:
         stored += b"garbage that is no member"
-    with pytest.raises(FormatError, match=f"damaged {form} data"):
+    with pytest.raises(LayerError, match=f"the {form} stream"):
         everything(unpacked(io.BytesIO(bytes(stored))))
 
 
@@ -94,10 +91,9 @@ def test_a_small_file_of_zeros_is_never_in_memory_as_a_whole():
 
 def test_a_zstd_window_of_a_gigabyte_is_refused():
     parameters = zstandard.ZstdCompressionParameters(window_log=30, enable_ldm=True)
-    stored = zstandard.ZstdCompressor(compression_params=parameters).compressobj().compress(b"") or b""
     packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     stored = packer.compress(b"x") + packer.flush()
-    with pytest.raises(FormatError):
+    with pytest.raises(LayerError):
         unpacked(io.BytesIO(stored)).read()
 
 
@@ -120,19 +116,3 @@ def test_what_is_packed_here_others_unpack(form, level):
 def test_the_bytes_do_not_depend_on_how_they_arrive(form):
     whole = everything(packed(io.BytesIO(DATA), form))
     assert everything(packed(Dripping(DATA, 70_001), form)) == whole
-
-
-@given(st.binary(max_size=2000), st.integers(1, 64), st.booleans(), st.integers(0, 300))
-def test_frames_are_followed_to_the_byte(data, step, checksum, cut):
-    packer = zstandard.ZstdCompressor(write_checksum=checksum)
-    skippable = (0x184D2A53).to_bytes(4, "little") + (7).to_bytes(4, "little") + b"skipped"
-    stored = packer.compress(data) + skippable + packer.compress(data[:7])
-    frames = Frames()
-    for start in range(0, len(stored), step):
-        frames.feed(stored[start : start + step])
-    assert frames.complete
-    ends = {0, len(packer.compress(data)), len(stored) - len(packer.compress(data[:7])), len(stored)}
-    if cut <= len(stored) and cut not in ends:
-        short = Frames()
-        short.feed(stored[:cut])
-        assert not short.complete
