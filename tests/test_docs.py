@@ -26,17 +26,19 @@ def reader(tmp_path: Path, debian_tar: str) -> dict[str, str]:
     (tmp_path / "debian.tar").symlink_to(debian_tar)
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "index.html").write_text("<h1>Hello</h1>\n" * 100)
+    (tmp_path / "var-lib").mkdir()
     (tmp_path / "Dockerfile").write_text("FROM tarball:debian.tar\nCOPY site/ /srv/site/\n")
     return {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(tmp_path),
-        "BUILDLIB_ROOT": str(tmp_path / "store"),
         "LC_ALL": "C.UTF-8",
     }
 
 
 def follow(argv: list[str], folder: Path, environment: dict[str, str]) -> str:
-    done = subprocess.run(argv, cwd=folder, env=environment | _mark(), capture_output=True, text=True)
+    """Run ``argv`` where the store of root is a folder of the test's; what it printed."""
+    hidden = ["unshare", "--mount", "sh", "-c", 'mount --bind var-lib /var/lib && exec "$@"', "sh", *argv]
+    done = subprocess.run(hidden, cwd=folder, env=environment | _mark(), capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
 
