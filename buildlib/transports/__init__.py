@@ -183,9 +183,14 @@ TRANSPORTS = {
 
 
 def parse(name: str) -> tuple[str, str] | None:
-    """Split ``transport:rest``; None where there is no known transport, so that it is the name of an image."""
+    """Split ``transport:rest``; None where there is no known transport, so that it is the name of an image.
+
+    Only ``docker://`` is a transport: ``docker:28`` is a well-known image.
+    """
     transport, colon, rest = name.partition(":")
-    return (transport, rest) if colon and transport in TRANSPORTS else None
+    if not colon or transport not in TRANSPORTS or (transport == "docker" and not rest.startswith("//")):
+        return None
+    return transport, rest
 
 
 def source(name: str, **options: Any) -> ImageSource:

@@ -123,7 +123,10 @@ class Slice:
     def read(self, size: int = -1, /) -> bytes:
         """Up to ``size`` bytes, all that is left when negative."""
         wanted = self._left if size < 0 else min(size, self._left)
-        data = os.pread(self._fd, wanted, self._offset) if wanted else b""
+        try:
+            data = os.pread(self._fd, wanted, self._offset) if wanted else b""
+        except OSError as error:
+            raise TransportError(f"reading an archive at byte {self._offset}: {error.strerror}") from error
         self._offset += len(data)
         self._left -= len(data)
         return data

@@ -116,3 +116,17 @@ def test_what_is_packed_here_others_unpack(form, level):
 def test_the_bytes_do_not_depend_on_how_they_arrive(form):
     whole = everything(packed(io.BytesIO(DATA), form))
     assert everything(packed(Dripping(DATA, 70_001), form)) == whole
+
+
+@pytest.mark.parametrize("form", ["gzip", "zstd"])
+def test_a_layer_packed_here_has_the_bytes_of_one_exported_from_its_folder(tmp_path, form):
+    from buildlib.layer.measure import export
+
+    tree, plain, compressed = tmp_path / "tree", tmp_path / "plain", tmp_path / "compressed"
+    (tree / "sub").mkdir(parents=True)
+    (tree / "big").write_bytes(DATA)
+    (tree / "sub" / "small").write_bytes(b"small")
+    for path, how in ((plain, "none"), (compressed, form)):
+        with path.open("wb") as file:
+            export(str(tree), file.fileno(), compression=how)
+    assert everything(packed(io.BytesIO(plain.read_bytes()), form)) == compressed.read_bytes()

@@ -238,6 +238,8 @@ def test_a_full_disk_is_said_and_leaves_nothing(memory, here, transport):
 def test_names_of_transports():
     assert transports.parse("oci:/a:b") == ("oci", "/a:b")
     assert transports.parse("debian:bookworm") is None
+    assert transports.parse("docker:28") is None
+    assert transports.parse("docker://debian") == ("docker", "//debian")
     assert transports.parse("localhost:5000/oci:x") is None
     with pytest.raises(UsageError, match="names no transport"):
         transports.source("debian:bookworm")
