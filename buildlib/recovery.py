@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from buildlib.content import abandoned
+from buildlib.content import abandoned, temporary
 from buildlib.errors import from_os_error
 from buildlib.snapshot.overlay import MERGED
 from buildlib.snapshot.tree import remove_tree
@@ -82,17 +82,23 @@ def unseal(store: Store, layer: str, container: str) -> None:
 def remove_paths(store: Store, paths: Iterable[str]) -> None:
     """Delete folders and files of the store, named below its root; missing ones are fine.
 
-    Where this process may not, because they belong to ids of a user namespace, the worker does it.
+    Each is first moved away under a name of this process: only one process deletes it, and when that one dies, what
+    is left is known to be half-made. Where this process may not delete, because things belong to ids of a user
+    namespace, the worker does it.
     """
     left = []
     for path in paths:
-        _unmount(f"{store.root}/{path}/{MERGED}")
+        full, doomed = f"{store.root}/{path}", temporary(store.tmp)
+        _unmount(f"{full}/{MERGED}")
         try:
-            remove_tree(f"{store.root}/{path}")
+            os.rename(full, doomed)
+            remove_tree(doomed)
+        except FileNotFoundError:
+            continue
         except PermissionError:
-            left.append(f"{store.root}/{path}")
+            left.append(doomed if os.path.lexists(doomed) else full)
         except OSError as error:
-            raise from_os_error(error, f"deleting {store.root}/{path}") from error
+            raise from_os_error(error, f"deleting {full}") from error
     if left:
         store.worker.call("remove", {"keys": [], "layers": [], "paths": left})
 
