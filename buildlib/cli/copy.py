@@ -1,0 +1,88 @@
+"""``buildlib copy``, and what ``add`` shares with it."""
+
+from __future__ import annotations
+
+import os
+
+from buildlib.cli.flags import BOOL, LIST, NUMBER, Flag, Verb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from buildlib.cli.flags import Arguments
+
+COPY_FLAGS = (
+    Flag("add-history", "note this in the history of the image", kind=BOOL, env="BUILDAH_HISTORY"),
+    Flag("chmod", "permissions of what is copied, as 0644 or u=rwX,go=rX", metavar="MODE"),
+    Flag("chown", "owner of what is copied, names are looked up in the container", metavar="USER[:GROUP]"),
+    Flag("contextdir", "folder that the sources lie in", metavar="DIR"),
+    Flag("exclude", "leave out what matches this pattern", kind=LIST, metavar="PATTERN"),
+    Flag("from", "a container or an image that the sources lie in", metavar="NAME"),
+    Flag("ignorefile", "file with patterns of what to leave out", metavar="FILE"),
+    Flag("link", "accepted; layers never depend on their parents here", kind=BOOL, no_op=True),
+    Flag("quiet", "accepted; nothing is printed anyway", short="q", kind=BOOL, no_op=True),
+    Flag("retry", "how often to try again", kind=NUMBER, no_op=True),
+    Flag("retry-delay", "how long to wait between", metavar="DURATION", no_op=True),
+    Flag("timestamp", "the time of the copied files, in seconds", kind=NUMBER, metavar="SECONDS", later=True),
+)
+
+VERB = Verb(
+    "copy",
+    "Copy files into a working container",
+    accepts="CONTAINER SOURCE... [DESTINATION]",
+    positionals=(2, None),
+    missing="a container and what to copy must be specified",
+    example="buildlib copy --chown www-data debian-working-container site/ /srv/site",
+    details="A folder copies its contents. Without DESTINATION the working directory of the container is meant.",
+    flags=(
+        *COPY_FLAGS,
+        Flag("parents", "keep the folders of the sources' names", kind=BOOL),
+    ),
+)
+
+
+def run(args: Arguments) -> int:
+    """Copy."""
+    return transfer(args, "copy", parents=args.parents)
+
+
+def transfer(args: Arguments, method: str, **options: Any) -> int:
+    """Call ``container.copy`` or ``container.add`` as the flags say."""
+    from buildlib.cli.place import open_store
+
+    name, *sources = args.positionals
+    destination = sources.pop() if len(sources) > 1 else "."
+    with open_store(args) as store:
+        container = store.container(name)
+        getattr(container, method)(
+            *sources,
+            dest=destination,
+            context=args.contextdir,
+            from_=args.values["from"],
+            chown=args.chown,
+            chmod=args.chmod,
+            exclude=args.exclude,
+            ignore=_ignored(args),
+            created_by=_history(args, method) if args.add_history else None,
+            **options,
+        )
+    return 0
+
+
+def _ignored(args: Arguments) -> Any:
+    """The patterns of ``--ignorefile``, or of the ignore file in ``--contextdir``; else none, as with buildah."""
+    from buildlib import IgnorePatterns
+
+    path = args.ignorefile
+    if path is None and args.contextdir is not None:
+        candidates = (f"{args.contextdir}/{name}" for name in (".containerignore", ".dockerignore"))
+        path = next((candidate for candidate in candidates if os.path.isfile(candidate)), None)
+    if path is None:
+        return ()
+    with open(path, "rb") as file:
+        return IgnorePatterns.parse(file.read(), source=path)
+
+
+def _history(args: Arguments, method: str) -> str:
+    return f"/bin/sh -c #(nop) {method.upper()} {' '.join(args.positionals[1:])}"

@@ -1,0 +1,130 @@
+"""The document that ``inspect`` shows, in the shape of buildah's: an image's config in the OCI and the Docker form.
+
+Pure: it turns parsed JSON into parsed JSON. What buildah's document says of its own inner life (CNI folders, labels of
+SELinux) is left out.
+"""
+
+from __future__ import annotations
+
+from buildlib.cli.template import Struct, Time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_EXECUTION = {
+    "User": "", "ExposedPorts": {}, "Env": [], "Entrypoint": [], "Cmd": [], "Volumes": {}, "WorkingDir": "",
+    "Labels": {}, "StopSignal": "", "ArgsEscaped": False, "Healthcheck": {}, "Shell": [], "OnBuild": [],
+}  # fmt: skip
+"""The fields of the OCI config with the values that mean "not set"; the last three are Docker's, which we keep."""
+
+_DOCKER_EXECUTION = {
+    "Hostname": "", "Domainname": "", "User": "", "AttachStdin": False, "AttachStdout": False, "AttachStderr": False,
+    "ExposedPorts": {}, "Tty": False, "OpenStdin": False, "StdinOnce": False, "Env": None, "Cmd": None,
+    "Healthcheck": {}, "ArgsEscaped": False, "Image": "", "Volumes": None, "WorkingDir": "", "Entrypoint": None, "OnBuild": None,
+    "Labels": None, "StopSignal": "", "Shell": [],
+}  # fmt: skip
+_DOCKER_OPTIONAL = frozenset(("ExposedPorts", "Healthcheck", "ArgsEscaped", "StopSignal", "Shell"))
+
+_HISTORY = {"created": "", "created_by": "", "author": "", "comment": "", "empty_layer": False}
+
+_IMAGE = {
+    "created": "", "author": "", "architecture": "", "variant": "", "os": "", "os.version": "", "os.features": [],
+}  # fmt: skip
+_ALWAYS = frozenset(("architecture", "os"))
+
+
+def describe(
+    *,
+    config: dict[str, Any],
+    raw_config: str = "",
+    manifest: str = "",
+    name: str = "",
+    image_id: str = "",
+    image_digest: str = "",
+    container: str = "",
+    container_id: str = "",
+    mount_point: str = "",
+    annotations: dict[str, str] | None = None,
+    created_by: str = "",
+) -> Struct:
+    """The whole document. ``config`` is an image config as JSON gives it."""
+    history = _history(config)
+    return Struct(
+        {
+            "Type": "buildah 0.0.1",
+            "FromImage": name,
+            "FromImageID": image_id,
+            "FromImageDigest": image_digest,
+            "Config": raw_config,
+            "Manifest": manifest,
+            "Container": container,
+            "ContainerID": container_id,
+            "MountPoint": mount_point,
+            "ImageAnnotations": annotations,
+            "ImageCreatedBy": created_by,
+            "OCIv1": _oci(config, history),
+            "Docker": _docker(config, history),
+            "History": history or None,
+        }
+    )
+
+
+def plain(value: Any) -> Any:
+    """``value`` as it is printed: a struct leaves out its optional fields where they are empty."""
+    if isinstance(value, Struct):
+        return {key: plain(item) for key, item in value.items() if item or key not in value.optional}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def _filled(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The known fields in their order, then whatever else there is."""
+    known = {key: default if given.get(key) is None else given[key] for key, default in defaults.items()}
+    return known | {key: value for key, value in given.items() if key not in defaults}
+
+
+def _oci(config: dict[str, Any], history: list[Struct]) -> Struct:
+    given = {key: value for key, value in config.items() if key not in ("config", "rootfs", "history")}
+    fields = _filled(_IMAGE, given)
+    fields["created"] = Time(fields["created"])
+    execution = _filled(_EXECUTION, config.get("config") or {})
+    fields["config"] = Struct(execution, execution)
+    fields["rootfs"] = _rootfs(config)
+    fields["history"] = history
+    return Struct(fields, (fields.keys() - _ALWAYS - {"config", "rootfs"}))
+
+
+def _docker(config: dict[str, Any], history: list[Struct]) -> Struct:
+    given = config.get("config") or {}
+    execution = Struct(_filled(_DOCKER_EXECUTION, given), _DOCKER_OPTIONAL)
+    fields: dict[str, Any] = {
+        "created": Time(config.get("created") or ""),
+        "container_config": execution,
+        "author": config.get("author") or "",
+        "config": execution,
+        "architecture": config.get("architecture") or "",
+        "variant": config.get("variant") or "",
+        "os": config.get("os") or "",
+        "rootfs": _rootfs(config),
+        "history": history,
+        "os.version": config.get("os.version") or "",
+        "os.features": config.get("os.features") or [],
+    }
+    return Struct(fields, ("author", "variant", "history", "os.version", "os.features"))
+
+
+def _rootfs(config: dict[str, Any]) -> Struct:
+    return Struct({"type": "layers", "diff_ids": (config.get("rootfs") or {}).get("diff_ids") or None})
+
+
+def _history(config: dict[str, Any]) -> list[Struct]:
+    entries = []
+    for given in config.get("history") or ():
+        fields = _filled(_HISTORY, given)
+        fields["created"] = Time(fields["created"])
+        entries.append(Struct(fields, fields))
+    return entries

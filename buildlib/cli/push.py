@@ -1,0 +1,56 @@
+"""``buildlib push``: copies an image out of the store."""
+
+from __future__ import annotations
+
+from buildlib.cli.flags import BOOL, LIST, NUMBER, Flag, Verb
+from buildlib.cli.registry_flags import REGISTRY_FLAGS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from buildlib.cli.flags import Arguments
+
+VERB = Verb(
+    "push",
+    "Copy an image to somewhere else",
+    accepts="IMAGE [DESTINATION]",
+    positionals=(1, 2),
+    missing="at least a source image ID must be specified",
+    example="buildlib push localhost/site:1.2 docker-archive:site.tar:localhost/site:1.2",
+    details="DESTINATION is a transport and what it needs: oci:DIR[:TAG], oci-archive:FILE[:TAG],\n"
+    "docker-archive:FILE[:NAME] or dir:DIR.",
+    flags=(
+        Flag("all", "all images of a manifest list", kind=BOOL, later=True),
+        Flag("compression-format", "gzip, zstd or none", metavar="FORMAT"),
+        Flag("compression-level", "level of the compression", kind=NUMBER, metavar="LEVEL"),
+        Flag("digestfile", "write the digest of the manifest to this file", metavar="FILE"),
+        Flag("disable-compression", "do not compress layers", short="D", kind=BOOL),
+        Flag("encrypt-layer", "layers to encrypt", kind=LIST, later=True),
+        Flag("encryption-key", "key to encrypt with", kind=LIST, later=True),
+        Flag("force-compression", "compress anew what is compressed otherwise", kind=BOOL),
+        Flag("format", "type of the manifest: oci or v2s2 (docker)", short="f", metavar="FORMAT"),
+        Flag("quiet", "do not tell how it goes on", short="q", kind=BOOL),
+        Flag("remove-signatures", "do not copy signatures", kind=BOOL, no_op=True),
+        Flag("rm", "remove the manifest list afterwards", kind=BOOL, later=True),
+        Flag("sign-by", "sign with this key", metavar="FINGERPRINT", later=True),
+        *REGISTRY_FLAGS,
+    ),
+)
+
+
+def run(args: Arguments) -> int:
+    """Push, and write the digest where it is wanted."""
+    from buildlib.cli.place import open_store
+
+    name, *destination = args.positionals
+    with open_store(args) as store:
+        pushed = store.push(name, destination[0] if destination else None, **_options(args))
+    if args.digestfile is not None:
+        with open(args.digestfile, "w", encoding="ascii") as file:
+            file.write(str(pushed.digest))
+    return 0
+
+
+def _options(args: Arguments) -> dict[str, Any]:
+    return {}

@@ -1,0 +1,60 @@
+"""``buildlib rmi``: removes images."""
+
+from __future__ import annotations
+
+from buildlib.cli.flags import BOOL, Flag, Verb
+from buildlib.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildlib import Store
+    from buildlib.cli.flags import Arguments
+
+VERB = Verb(
+    "rmi",
+    "Remove one or more images from local storage",
+    accepts="IMAGE...",
+    positionals=(0, None),
+    example="buildlib rmi localhost/site:1.2\nbuildlib rmi --all --force",
+    details="An image that has several names only loses the one that is given.",
+    flags=(
+        Flag("all", "remove all images", short="a", kind=BOOL),
+        Flag("force", "also with several names, and with the containers that use it", short="f", kind=BOOL),
+        Flag("prune", "remove all images without a name", short="p", kind=BOOL),
+    ),
+)
+
+
+def run(args: Arguments) -> int:
+    """Remove the images; print the names and the ids that are gone."""
+    from buildlib.cli.many import each
+    from buildlib.cli.place import open_store
+
+    _check(args)
+    with open_store(args) as store:
+
+        def remove(name: str) -> None:
+            removed = store.image(name).remove(name, force=args.force or args.all)
+            for gone in removed.untagged:
+                print(f"untagged: {gone}")
+            if removed.deleted:
+                print(removed.deleted)
+
+        return each(_chosen(store, args), remove)
+
+
+def _check(args: Arguments) -> None:
+    if args.all and args.positionals:
+        raise UsageError("when using the --all switch, you may not pass any images names or IDs")
+    if args.all and args.prune:
+        raise UsageError("when using the --all switch, you may not use --prune switch")
+    if args.prune and args.positionals:
+        raise UsageError("when using the --prune switch, you may not pass any images names or IDs")
+    if not (args.all or args.prune or args.positionals):
+        raise UsageError("image name or ID must be specified", hint="`buildlib images` lists them; --all means all")
+
+
+def _chosen(store: Store, args: Arguments) -> list[str]:
+    if args.all or args.prune:
+        return [image.id for image in store.images() if args.all or not image.names]
+    return list(args.positionals)
