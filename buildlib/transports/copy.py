@@ -212,7 +212,7 @@ class _Copy:
 
         with ThreadPoolExecutor(min(self.parallel, len(steps)), "blob") as pool:
             try:
-                futures = [pool.submit(work, step) for step in steps]
+                futures = [pool.submit(self._or_stop, work, step) for step in steps]
                 wait(futures, return_when=FIRST_EXCEPTION)
             finally:
                 self._stop.set()
@@ -223,6 +223,13 @@ class _Copy:
             if failure is not None:
                 raise failure
         return [future.result() for future in futures]
+
+    def _or_stop(self, work: Callable[[LayerStep], Descriptor], step: LayerStep) -> Descriptor:
+        try:
+            return work(step)
+        except BaseException:
+            self._stop.set()
+            raise
 
     def layer(self, step: LayerStep) -> Descriptor:
         """Move one layer, in the compression that was planned."""

@@ -360,7 +360,7 @@ def test_a_missing_blob_is_named(memory):
 
 def test_one_failure_stops_the_other_blobs(memory):
     """The first layer waits for the failure of the second, then must not be read any further."""
-    manifest = memory.image("a", "b", size=3000)
+    manifest = memory.image("a", "b", size=3000, compression="none")  # long enough not to end by itself
     failed = threading.Event()
     seen = []
 
