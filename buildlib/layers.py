@@ -11,7 +11,7 @@ import time
 from collections import namedtuple
 from contextlib import suppress
 
-from buildlib.errors import DigestMismatch, from_os_error
+from buildlib.errors import BuildlibError, DigestMismatch, from_os_error
 from buildlib.measuring import Measurements, gone
 
 TYPE_CHECKING = False
@@ -107,6 +107,8 @@ class Layers:
                 reply = pending.result()
             except BaseException:
                 pending.cancel()
+                with suppress(BuildlibError):
+                    pending.result()  # nobody writes into the folder any more when it is deleted
                 raise
         except BaseException:
             self._delete(layer)
