@@ -21,8 +21,8 @@ _EXECUTION = {
 _DOCKER_EXECUTION = {
     "Hostname": "", "Domainname": "", "User": "", "AttachStdin": False, "AttachStdout": False, "AttachStderr": False,
     "ExposedPorts": {}, "Tty": False, "OpenStdin": False, "StdinOnce": False, "Env": None, "Cmd": None,
-    "Healthcheck": {}, "ArgsEscaped": False, "Image": "", "Volumes": None, "WorkingDir": "", "Entrypoint": None, "OnBuild": None,
-    "Labels": None, "StopSignal": "", "Shell": [],
+    "Healthcheck": {}, "ArgsEscaped": False, "Image": "", "Volumes": None, "WorkingDir": "", "Entrypoint": None,
+    "OnBuild": None, "Labels": None, "StopSignal": "", "Shell": [],
 }  # fmt: skip
 _DOCKER_OPTIONAL = frozenset(("ExposedPorts", "Healthcheck", "ArgsEscaped", "StopSignal", "Shell"))
 

@@ -137,5 +137,7 @@ def _plain(name: str) -> str:
 
 
 def _go_time(text: str) -> str:
+    if not text:
+        return "0001-01-01 00:00:00 +0000 UTC"
     day, _, rest = text.partition("T")
     return f"{day} {rest[:-1]} +0000 UTC" if rest.endswith("Z") else text
