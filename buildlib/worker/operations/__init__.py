@@ -1,0 +1,54 @@
+"""What the worker can do: one module an operation, imported when it is first asked for.
+
+Each module has a function of its own name: ``function(root, args, fds) -> reply``. ``root`` is the store's,
+``args`` and the reply are plain data, ``fds`` are descriptors of this request and are closed with it. It runs in a
+process of its own, which ends with it; it raises errors of :mod:`buildlib.errors`. A cancelled request raises
+:class:`Cancelled` in the middle of it, once, so that what was begun can be cleared away.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Operation = Callable[[str, dict[str, Any], Sequence[int]], dict[str, Any]]
+
+OPERATIONS = {
+    "apply": "buildlib.worker.operations.apply",
+    "changes": "buildlib.worker.operations.changes",
+    "commit": "buildlib.worker.operations.commit",
+    "complete": "buildlib.worker.operations.complete",
+    "copy": "buildlib.worker.operations.copy",
+    "digest": "buildlib.worker.operations.digest",
+    "export": "buildlib.worker.operations.export",
+    "extract": "buildlib.worker.operations.extract",
+    "measure": "buildlib.worker.operations.measure",
+    "mkdir": "buildlib.worker.operations.mkdir",
+    "mount": "buildlib.worker.operations.mount",
+    "prepare": "buildlib.worker.operations.prepare",
+    "read": "buildlib.worker.operations.read",
+    "remove": "buildlib.worker.operations.remove",
+    "run": "buildlib.worker.operations.run",
+    "squash": "buildlib.worker.operations.squash",
+    "umount": "buildlib.worker.operations.umount",
+}
+
+PRIVATE = frozenset({"changes", "copy", "digest", "mkdir", "read", "run", "squash"})
+"""Operations that get a mount namespace of their own; see :class:`~buildlib.worker.workspace.Workspace`."""
+
+CONTAINED = frozenset({"run"})
+"""Operations that are process 1 of a pid namespace: when they die, everything that they started is dead, too."""
+
+
+def find(name: str) -> Operation:
+    """The operation ``name``, imported. Raises :class:`UsageError` if there is none."""
+    module = OPERATIONS.get(name)
+    if module is None:
+        from buildlib.errors import UsageError
+
+        raise UsageError(f"the worker has no operation {name!r}")
+    operation: Operation = getattr(import_module(module), name)
+    return operation

@@ -1,0 +1,16 @@
+"""Turn what was written in a working container into a layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from buildlib.worker.workspace import snapshotter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def commit(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:
+    """``{key, parents, layer} -> {}``: a rename, see :meth:`Snapshotter.commit`. It must not be mounted."""
+    snapshotter(root).commit(args["layer"], args["key"], args["parents"])
+    return {}

@@ -1,0 +1,16 @@
+"""Make the folders of a working container."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from buildlib.worker.workspace import snapshotter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def prepare(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:
+    """``{key, parents} -> {}``: see :meth:`Snapshotter.prepare`."""
+    snapshotter(root).prepare(args["key"], args["parents"])
+    return {}

@@ -1,0 +1,78 @@
+"""Where one request mounts what it needs, seen by nobody else and gone with it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from buildlib.errors import from_os_error
+from buildlib.linux import mount
+from buildlib.snapshot.activate import activate
+from buildlib.snapshot.overlay import Overlay
+from buildlib.worker.birth import in_user_namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buildlib.oci import Mount
+
+
+def snapshotter(root: str) -> Overlay:
+    """The snapshotter of the store at ``root``, with the kind of marks that is allowed here."""
+    return Overlay(root, userxattr=in_user_namespace())
+
+
+class Workspace:
+    """A tmpfs of this request with folders to mount in; for operations that are listed as PRIVATE.
+
+    ::
+
+        with Workspace(root) as space:
+            tree = space.container(key, parents)      # writable, until the end of the block
+            other = space.view(parents)               # read-only
+
+    On the disk it is the folder ``mnt`` of the store, which is always empty outside. Leaving the block unmounts all,
+    so that an upper can be renamed as soon as the answer is there.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.snapshotter = snapshotter(root)
+        self.path = f"{root}/mnt"
+        self._places = 0
+
+    def __enter__(self) -> Workspace:
+        try:
+            os.makedirs(self.path, 0o700, exist_ok=True)
+            memory = mount.new_mount("tmpfs", ("mode=700",), source="tmpfs")
+            try:
+                mount.move_mount(memory, self.path)
+            finally:
+                os.close(memory)
+        except OSError as error:
+            raise from_os_error(error, f"mounting a workspace at {self.path}") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        mount.umount(self.path, mount.MNT_DETACH)
+
+    def place(self) -> str:
+        """A new, empty folder."""
+        self._places += 1
+        path = f"{self.path}/{self._places}"
+        os.mkdir(path)
+        return path
+
+    def show(self, mounts: Sequence[Mount]) -> str:
+        """Perform ``mounts`` at a new place and return its path."""
+        path = self.place()
+        activate(mounts, path)
+        return path
+
+    def container(self, key: str, parents: Sequence[str], below: Sequence[str] = ()) -> str:
+        """The tree of a working container, writable. If it is mounted for all to see, that mount (and no ``below``)."""
+        return self.show(self.snapshotter.mounts(key, parents, below))
+
+    def view(self, parents: Sequence[str], below: Sequence[str] = ()) -> str:
+        """The tree of a stack of layers, read-only."""
+        return self.show(self.snapshotter.view(parents, below))
