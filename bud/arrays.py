@@ -6,7 +6,7 @@ import re
 
 from bud.words import trim
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE = "[\ud800-\udfff]"
 
 
 class NotStrings(ValueError):
@@ -36,4 +36,4 @@ def parse_array(text: str) -> tuple[str, ...] | None:
     for number, value in enumerate(values, 1):
         if not isinstance(value, str):
             raise NotStrings(f"element {number} is not a string")
-    return tuple(_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value) for value in values)
+    return tuple(re.sub(_SURROGATE, "\N{REPLACEMENT CHARACTER}", value) for value in values)

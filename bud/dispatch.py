@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from bud.golang import print_duration, print_list, quote_list
 from bud.instructions import (
@@ -31,6 +30,7 @@ from bud.scope import DEFAULT_SHELL, Scope, as_json
 from bud.steps import ConfigStep, CopyStep, RunStep, WorkdirStep
 from bud.words import WordError, expand
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from bud.parser import Statement
     from bud.steps import Origin, RunMount, Step
 
-_OCTAL = re.compile(r"[0-7]+\Z")
-_SYMBOLIC = re.compile(r"[ugoa]*([-+=]([rwxXst]*|[ugo]))+(,[ugoa]*([-+=]([rwxXst]*|[ugo]))+)*\Z")
+_OCTAL = r"[0-7]+\Z"
+_SYMBOLIC = r"[ugoa]*([-+=]([rwxXst]*|[ugo]))+(,[ugoa]*([-+=]([rwxXst]*|[ugo]))+)*\Z"
 _PIPES = "/dev/pipes/"
 
 
@@ -293,7 +293,7 @@ def _copy(copy: Copy, context: Context) -> Step:
 
 def _check_copy(copy: Copy, sources: tuple[str, ...], chmod: str, checksum: str) -> None:
     keyword = copy.at.keyword
-    if chmod and not (_OCTAL.match(chmod) and int(chmod, 8) <= 0o7777) and not _SYMBOLIC.match(chmod):
+    if chmod and not (re.match(_OCTAL, chmod) and int(chmod, 8) <= 0o7777) and not re.match(_SYMBOLIC, chmod):
         expected = "an octal mode up to 7777, or a symbolic one such as u=rwX,go=rX"
         raise copy.at.error(f"--chmod={chmod[:60]} is no mode", _flag(copy, "chmod"), expected=expected)
     for source in sources:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from bud.errors import DockerfileError
 from buildlib.errors import UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildlib import IgnorePatterns
 

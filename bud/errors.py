@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from buildlib.errors import BuildlibError, RunError
 
-from buildlib.errors import BuildlibError
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -40,6 +39,18 @@ class DockerfileError(BuildlibError):
         if self.expected:
             lines.append(f"{'':>5}   expected {self.expected}")
         return "\n".join(lines)
+
+
+class StepFailed(RunError):
+    """A RUN ended with an exit code other than 0.
+
+    ``file`` and ``line`` say where it stands, ``instruction`` is its text. The ``container`` holds what it left behind.
+    """
+
+    fields = (*RunError.fields, "file", "line", "instruction")  # type: ignore[assignment]  # the base has a fixed length
+    file: str
+    line: int | None
+    instruction: str
 
 
 def visible(text: str) -> str:

@@ -6,8 +6,8 @@ Histories are compared byte for byte, so what ``%q``, ``%v`` and ``time.Duration
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

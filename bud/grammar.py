@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from bud.arrays import NotStrings, parse_array
 from bud.errors import did_you_mean
@@ -30,6 +29,7 @@ from bud.instructions import (
 from bud.lines import BLANKS, join_heredoc_signs, parse_heredoc, split_keyword
 from bud.words import WordError, expand, is_space, split, trim
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from bud.lines import Heredoc
     from bud.parser import Statement
 
-_STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*\Z")
-_ONBUILD = re.compile(r"\s*ONBUILD\s*", re.IGNORECASE)
-_BLANKS = re.compile(f"[{BLANKS}]+")
+_STAGE_NAME = r"[a-z][a-z0-9\-_.]*\Z"
+_ONBUILD = r"(?i)\s*ONBUILD\s*"
+_BLANKS = f"[{BLANKS}]+"
 
 
 def parse_instruction(at: Statement) -> Instruction:
@@ -64,7 +64,7 @@ def _from(at: Statement) -> From:
     if len(words) not in (1, 3) or (len(words) == 3 and words[1].lower() != "as"):
         raise at.error(f"FROM takes one or three arguments, not {len(words)}", expected="FROM image [AS name]")
     name = words[2].lower() if len(words) == 3 else ""
-    if name and not _STAGE_NAME.match(name):
+    if name and not re.match(_STAGE_NAME, name):
         expected = "a letter, then letters, digits, '-', '_' or '.'"
         offset = at.args_offset + at.args.rfind(words[2])
         raise at.error(f"invalid name for a stage: {words[2]}", offset, expected=expected)
@@ -91,7 +91,7 @@ def _pairs(at: Statement) -> tuple[tuple[tuple[str, str], ...], bool]:
         raise _too_few(at, f"{at.keyword} key=value")
     if "=" not in words[0][0]:
         # The old form: one key, and all the rest is its value.
-        parts = _BLANKS.split(at.args, maxsplit=1)
+        parts = re.split(_BLANKS, at.args, maxsplit=1)
         if len(parts) < 2:
             raise at.error(f"{at.keyword} must have two arguments", expected=f"{at.keyword} key=value")
         return ((parts[0], parts[1]),), True
@@ -321,12 +321,12 @@ def _onbuild(at: Statement) -> Onbuild:
     if not at.args:
         raise _too_few(at, "ONBUILD instruction")
     Flags(list(at.flags), {}, at.keyword)
-    keyword = _BLANKS.split(at.args, maxsplit=1)[0].upper()
+    keyword = re.split(_BLANKS, at.args, maxsplit=1)[0].upper()
     if keyword in ("ONBUILD", "FROM", "MAINTAINER"):
         raise at.error(f"{keyword} can't be a trigger", expected="ONBUILD and another instruction")
     if keyword in ("ADD", "COPY", "RUN", "CMD", "ENTRYPOINT", "VOLUME", "SHELL"):
         parse_array(_after_flags(at.args))  # docker refuses arrays of other things than strings already here
-    trigger = _ONBUILD.sub("", at.line.text, count=1)
+    trigger = re.sub(_ONBUILD, "", at.line.text, count=1)
     for heredoc in at.heredocs:
         trigger += f"\n{heredoc.body}{heredoc.name}"
     return Onbuild(at, trigger)
@@ -338,7 +338,7 @@ def _after_flags(text: str) -> str:
 
 
 def _blank_separated(text: str) -> list[str]:
-    return _BLANKS.split(text) if text else []
+    return re.split(_BLANKS, text) if text else []
 
 
 def _too_few(at: Statement, expected: str | None = None) -> DockerfileError:

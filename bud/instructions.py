@@ -1,15 +1,15 @@
-"""Typed instructions: one frozen value per statement, nothing expanded yet.
-
-These are NamedTuples because a start of the program pays for each class, and attrs would take five times as long.
-"""
+"""Typed instructions: one frozen value per statement, nothing expanded yet."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NamedTuple
+
     from bud.lines import Heredoc
     from bud.parser import Statement
+else:
+    from bud.value import NamedTuple
 
 
 class From(NamedTuple):

@@ -6,19 +6,24 @@ Knows the keywords that may carry a heredoc, and nothing else about instructions
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from bud.errors import DockerfileError, visible
 from bud.flags import split_flags
 from bud.words import WordError, expand, is_space, trim
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from bud.value import NamedTuple
+
 BLANKS = "\t\v\f\r "
 """What separates a keyword from its arguments, and arguments that are not shell words from each other."""
 
-_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*\Z")
-_HEREDOC = re.compile(r"([0-9]*)<<(-?)[\t\v\f\r ]*([^<]*)\Z")
-_HEREDOC_SIGN = re.compile(r"[0-9]*<<-?\Z")
-_LEADING_TABS = re.compile(r"^\t+", re.MULTILINE)
+_DIRECTIVE = r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*\Z"
+_HEREDOC = r"([0-9]*)<<(-?)[\t\v\f\r ]*([^<]*)\Z"
+_HEREDOC_SIGN = r"[0-9]*<<-?\Z"
+_LEADING_TABS = r"(?m)^\t+"
 _DIRECTIVES = ("syntax", "escape", "check")
 
 
@@ -39,7 +44,7 @@ class Heredoc(NamedTuple):
 
     def text(self) -> str:
         """The body as a file or a shell shall get it."""
-        return _LEADING_TABS.sub("", self.body) if self.chomp else self.body
+        return re.sub(_LEADING_TABS, "", self.body) if self.chomp else self.body
 
 
 class LogicalLine(NamedTuple):
@@ -161,7 +166,7 @@ class _Reader:
         """Take a comment line as a directive, if it is one."""
         if not self.directives_may_come:
             return False
-        match = _DIRECTIVE.match(stripped)
+        match = re.match(_DIRECTIVE, stripped)
         name = match[1].lower() if match else ""
         if match is None or name not in _DIRECTIVES:
             self.directives_may_come = False
@@ -250,7 +255,7 @@ def join_heredoc_signs(words: tuple[str, ...]) -> list[str]:
     """Put a ``<<`` that stands alone together with the word behind it."""
     joined: list[str] = []
     for word in words:
-        if joined and _HEREDOC_SIGN.match(joined[-1]):
+        if joined and re.match(_HEREDOC_SIGN, joined[-1]):
             joined[-1] += word
         else:
             joined.append(word)
@@ -259,7 +264,7 @@ def join_heredoc_signs(words: tuple[str, ...]) -> list[str]:
 
 def parse_heredoc(word: str) -> Heredoc | None:
     """Read ``[fd]<<[-]WORD``; None when ``word`` is something else. Raises :class:`bud.words.WordError`."""
-    match = _HEREDOC.match(word)
+    match = re.match(_HEREDOC, word)
     if match is None or not match[3]:
         return None
     fd, dash, rest = match.groups()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import TYPE_CHECKING, NamedTuple
 
 from bud.errors import did_you_mean
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, NamedTuple
+else:
+    from bud.value import NamedTuple
 
 TYPES = ("bind", "cache", "tmpfs", "secret", "ssh")
 SHARING = ("shared", "private", "locked")
@@ -18,7 +20,7 @@ _KEYS = (
     "type", "from", "source", "src", "target", "dst", "destination", "readonly", "ro", "readwrite", "rw", "required",
     "size", "id", "sharing", "mode", "uid", "gid", "env",
 )  # fmt: skip
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)*) ?([kmgtp]?)i?b?\Z", re.IGNORECASE)
+_SIZE = r"(?i)([0-9]+(?:\.[0-9]+)*) ?([kmgtp]?)i?b?\Z"
 _SECRETS = "/run/secrets/"
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
 _FALSE = ("0", "f", "F", "false", "FALSE", "False")
@@ -211,7 +213,7 @@ def _set_required(mount: Mount, key: str, value: str) -> Mount:
 def _set_size(mount: Mount, key: str, value: str) -> Mount:
     if mount.type != "tmpfs":
         raise MountError(f"a {mount.type} mount has no size", hint="write the type before it")
-    match = _SIZE.match(value)
+    match = re.match(_SIZE, value)
     # "1.2.3" has the form, but is no number.
     if match is None or match[1].count(".") > 1 or len(match[1]) > 20:
         raise MountError(f"size={value[:60]} is no size", expected="bytes, or a number such as 64m")

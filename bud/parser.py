@@ -8,17 +8,18 @@ apply. Its setters, its caches and its expansion of variables are never used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from bud.flags import Flag, split_flags
 from bud.lines import BLANKS, Heredoc, LogicalLine, read_lines
 from bud.words import trim
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NamedTuple
 
     from bud.errors import DockerfileError
     from bud.lines import Source
+else:
+    from bud.value import NamedTuple
 
 _SENTINEL = "."
 _TO_PRIVATE_USE = {code: code - 0xDC80 + 0x10F780 for code in range(0xDC80, 0xDD00)}

@@ -5,8 +5,6 @@ A pure function of the Dockerfile, the options and the configs of the base image
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from bud.dispatch import Context, dispatch, join_workdir
 from bud.instructions import Arg, Copy
 from bud.mounts import MountError, parse_mount, settle
@@ -14,12 +12,16 @@ from bud.scope import DEFAULT_PATH, Scope, expand_at
 from bud.stages import Need, base_stage, check_cycles, find_stage, find_target, needs, onbuild_of, reachable, triggers
 from bud.steps import BaseConfig, ConfigStep, Origin, Plan, RunMount, StagePlan
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import NamedTuple
 
     from bud.instructions import Instruction, Run
     from bud.stages import Dockerfile, Stage
     from bud.steps import Step
+else:
+    from bud.value import NamedTuple
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 _SCRATCH = "scratch"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from bud.errors import did_you_mean
 from bud.grammar import parse_instruction
 from bud.instructions import Arg, Copy, From, Onbuild, Run
 from bud.mounts import MountError, mount_from
 from bud.parser import parse
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import NamedTuple
 
     from bud.errors import DockerfileError
     from bud.instructions import Instruction
     from bud.lines import Source
+else:
+    from bud.value import NamedTuple
 
 
 class Stage(NamedTuple):

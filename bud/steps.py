@@ -6,14 +6,16 @@ read.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any, NamedTuple
 
     from bud.instructions import From
     from bud.mounts import Mount
     from bud.parser import Statement
+else:
+    from bud.value import NamedTuple
 
 
 class BaseConfig(NamedTuple):
@@ -112,7 +114,10 @@ class CopyStep(NamedTuple):
     title: str
 
 
-Step = ConfigStep | WorkdirStep | RunStep | CopyStep
+LayerStep = WorkdirStep | RunStep | CopyStep
+"""A step that makes a layer."""
+
+Step = ConfigStep | LayerStep
 
 
 class StagePlan(NamedTuple):

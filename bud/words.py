@@ -6,10 +6,12 @@ Nothing is ever executed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import NamedTuple
+else:
+    from bud.value import NamedTuple
 
 _SPECIAL_PARAMETERS = frozenset("@*#?-$!0")
 _MAX_DEPTH = 60

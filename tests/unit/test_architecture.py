@@ -42,6 +42,7 @@ FRONT_ENDS = {"buildlib.__main__", "buildlib.cli", "buildlib.jupyter", "buildlib
 EXCEPTIONS = {
     ("buildlib.__main__", "cli"): "python -m buildlib is the command line",
     ("buildlib.cli", "database"): "read-only verbs print rows straight from SQLite: start-up within 25 ms",
+    ("bud", "cli"): "one way to read flags, to print help and to fail, for all verbs",
 }
 """(front end, part) → why it may import that part all the same."""
 
