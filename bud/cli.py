@@ -72,8 +72,8 @@ VERB = Verb(
         Flag("rewrite-timestamp", "give no file a later time than --source-date-epoch", kind=BOOL),
         Flag("rm", "remove the containers of a build that went well", kind=BOOL, default=True, no_op=True),
         Flag("secret", "a secret for RUN --mount=type=secret", kind=EACH, metavar="id=ID,src=FILE|env=NAME"),
-        Flag("source-date-epoch", "the time of the image and its history, in seconds", kind=NUMBER, metavar="SECONDS",
-             env="SOURCE_DATE_EPOCH"),
+        Flag("source-date-epoch", "the time of the image and its history, in seconds (or $SOURCE_DATE_EPOCH)",
+             kind=NUMBER, metavar="SECONDS"),
         Flag("squash", "make one layer of all new layers", kind=BOOL),
         Flag("ssh", "an SSH agent for RUN --mount=type=ssh", kind=EACH, later=True),
         Flag("tag", "a name for the image", short="t", kind=EACH, metavar="NAME"),
@@ -252,10 +252,19 @@ def _pull(args: Arguments) -> str:
 
 
 def _epoch(args: Arguments) -> int | None:
-    if args.timestamp is not None and "source_date_epoch" in args.given:
-        raise UsageError("--timestamp and --source-date-epoch may not be used together")
-    epoch: int | None = args.source_date_epoch if args.timestamp is None else None
-    return epoch
+    """What a flag says, else the environment, which a --timestamp overrides."""
+    text = os.environ.get("SOURCE_DATE_EPOCH")
+    if args.timestamp is not None:
+        if args.source_date_epoch is not None:
+            raise UsageError("--timestamp and --source-date-epoch may not be used together")
+        return None
+    if args.source_date_epoch is not None or not text:
+        epoch: int | None = args.source_date_epoch
+        return epoch
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"SOURCE_DATE_EPOCH is {text[:60]!r}, which is no number of seconds") from None
 
 
 def _check(args: Arguments) -> None:

@@ -15,16 +15,16 @@ from bud.steps import BaseConfig
 from buildlib.errors import UsageError
 from buildlib.patterns import IgnorePatterns, go_match
 
-KEYWORDS = (
-    "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER ONBUILD RUN SHELL STOPSIGNAL USER VOLUME "
-    "WORKDIR NOPE run"
-).split()
+KEYWORDS = [
+    *("ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER"),
+    *("ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR", "NOPE", "run"),
+]
 PIECES = st.sampled_from([
     *"\\\"'$ \t\n{}:=-+?#%/*[],<>.`|&~^!@()",
-    "${", "}", ":-", "//", "##", "<<EOF", "<<-'X'", "\nEOF\n", "\nX\n", "\\\n", "\n# c\n", "\r\n", "$A", "${A}", "--from=",
-    "--mount=type=", "--chown=", "--chmod=", "cache", "secret", "bind", ",target=", "id=", "[\"a\",", "\"b\"]", "[1]",
-    "CMD", "NONE", "a", "/b", "0", "80/tcp", "9" * 30, "é", "\x00", "\x85", "\u2028", "\u00a0", "\x1c", "\ufeff", "AS s",
-    "scratch", "--", "--interval=1s", "SIGTERM", "# escape=`\n", "# syntax=x\n",
+    "${", "}", ":-", "//", "##", "<<EOF", "<<-'X'", "\nEOF\n", "\nX\n", "\\\n", "\n# c\n", "\r\n", "$A", "${A}",
+    "--from=", "--mount=type=", "--chown=", "--chmod=", "cache", "secret", "bind", ",target=", "id=", "[\"a\",", "\"b\"]", "[1]",
+    "CMD", "NONE", "a", "/b", "0", "80/tcp", "9" * 30, "é", "\x00", "\x85", "\u2028", "\u00a0", "\x1c", "\ufeff",
+    "AS s", "scratch", "--", "--interval=1s", "SIGTERM", "# escape=`\n", "# syntax=x\n",
 ])  # fmt: skip
 LINES = st.builds(
     lambda keyword, pieces: f"{keyword} {''.join(pieces)}\n", st.sampled_from(KEYWORDS), st.lists(PIECES, max_size=12)
