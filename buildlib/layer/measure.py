@@ -1,0 +1,152 @@
+"""Digests a tree as the layer that it would be, or writes it as one to a descriptor. One pass; no copy on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from attrs import frozen
+
+from buildlib.errors import from_os_error
+from buildlib.layer.blocks import Block, Stage
+from buildlib.layer.compress import compressor
+from buildlib.layer.writer import write_stages
+from buildlib.oci import Digest
+
+_NO_TIME = b"0" * 20
+
+
+@frozen
+class Measured:
+    """``diff_id`` and ``size`` of the archive that :func:`~buildlib.layer.writer.write_layer` would write.
+
+    ``content_digest`` is equal for trees that differ in modification times only.
+    """
+
+    diff_id: Digest
+    content_digest: Digest | None
+    size: int
+    entries: int
+    skipped: tuple[str, ...] = ()
+
+
+@frozen
+class Exported:
+    """What was written: ``diff_id`` and ``tar_size`` of the archive, ``digest`` and ``size`` of the compressed blob."""
+
+    diff_id: Digest
+    tar_size: int
+    digest: Digest
+    size: int
+    skipped: tuple[str, ...] = ()
+
+
+def measure(
+    fs_dir: str,
+    *,
+    timestamp: int | None = None,
+    clamp: int | None = None,
+    overlay: bool = True,
+    content: bool = True,
+) -> Measured:
+    """Digest a layer folder without writing anything; arguments and errors as for ``write_layer``.
+
+    The content digest is the SHA-256 of the same archive with the time and the checksum of every header replaced by
+    the digit zero. There is no way from one digest to the other, so it hashes everything a second time, on a second
+    thread: without ``content`` the same takes two thirds of the time on two cores. (A time outside 1970–2242 counts
+    as content.)
+    """
+    whole, timeless = hashlib.sha256(), hashlib.sha256()
+
+    def strip(block: Block) -> None:
+        for start in block.headers:
+            block.data[start + 136 : start + 156] = _NO_TIME
+        timeless.update(block.content)
+
+    stages = [Stage(lambda block: whole.update(block.content))]
+    if content:
+        stages.append(Stage(strip))
+    stats = write_stages(fs_dir, stages, timestamp, clamp, overlay)
+    return Measured(
+        _digest(whole), _digest(timeless) if content else None, stats.size, stats.entries, stats.skipped
+    )
+
+
+def export(
+    fs_dir: str,
+    fd: int,
+    *,
+    compression: str = "gzip",
+    level: int | None = None,
+    timestamp: int | None = None,
+    clamp: int | None = None,
+    overlay: bool = True,
+) -> Exported:
+    """Write a layer folder to the descriptor ``fd``, compressed on the way; see :mod:`buildlib.layer.compress`.
+
+    The rest as for ``write_layer``. Also raises :class:`StoreFull` and :class:`StoreError` about ``fd``.
+    """
+    whole = hashlib.sha256()
+    output = _Output(fd)
+    stages = [Stage(lambda block: whole.update(block.content))]
+    if compression == "none":
+        stages.append(Stage(lambda block: output.write(block.content)))
+        stats = write_stages(fs_dir, stages, timestamp, clamp, overlay)
+        return Exported(_digest(whole), stats.size, _digest(whole), stats.size, stats.skipped)
+    packer = compressor(compression, level)
+
+    def pack(block: Block) -> None:
+        block.packed = packer.compress(block.content)
+
+    def pass_on(block: Block) -> None:
+        packer.note(block.content)
+        output.add(block.packed)
+        block.packed = b""
+
+    output.add(packer.header)
+    stages += [Stage(pack, packer.parallel), Stage(pass_on)]
+    stats = write_stages(fs_dir, stages, timestamp, clamp, overlay)
+    output.add(packer.finish())
+    return Exported(_digest(whole), stats.size, _digest(output.hash), output.size, stats.skipped)
+
+
+def export_squashed(
+    root_dir: str,
+    fd: int,
+    *,
+    compression: str = "gzip",
+    level: int | None = None,
+    timestamp: int | None = None,
+    clamp: int | None = None,
+) -> Exported:
+    """:func:`export` of a plain tree, such as a mounted stack of layers: no whiteouts, everything is there."""
+    return export(
+        root_dir, fd, compression=compression, level=level, timestamp=timestamp, clamp=clamp, overlay=False
+    )
+
+
+class _Output:
+    """The rim of an export: a descriptor, and the digest and size of what went there by :meth:`add`."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.hash = hashlib.sha256()
+        self.size = 0
+
+    def add(self, data: bytes) -> None:
+        """Write and count bytes."""
+        self.hash.update(data)
+        self.size += len(data)
+        self.write(memoryview(data))
+
+    def write(self, data: memoryview) -> None:
+        """Write all bytes."""
+        try:
+            while data:
+                data = data[os.write(self.fd, data) :]
+        except OSError as error:
+            raise from_os_error(error, "writing a layer") from error
+
+
+def _digest(hash_: hashlib._Hash) -> Digest:
+    return Digest(f"sha256:{hash_.hexdigest()}")
