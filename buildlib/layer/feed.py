@@ -1,0 +1,161 @@
+"""The bytes of an archive from a descriptor: read, hashed and decompressed on threads of their own while they are used.
+
+Memory stays below a few mebibytes. What is left in the stream behind the end of the archive is read and hashed too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import select
+from queue import Empty, Queue
+from threading import Thread
+
+from buildlib.layer.decompress import HEAD, PIECE, decompress, detect
+from buildlib.oci import Digest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    Piece = bytes | BaseException | None
+
+_WAITING = 12
+"""How many pieces may wait for whoever is slowest."""
+
+
+class Feed:
+    """A context in which the decompressed bytes of ``fd`` can be taken. Leave it and the threads are gone.
+
+    ``fd`` stays the caller's. After :meth:`drain` the digests and sizes are known.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._pieces: Queue[Piece] = Queue(_WAITING)
+        self._hashing: Queue[bytes | None] = Queue(_WAITING)
+        self._blob_hash = hashlib.sha256()
+        self._tar_hash = hashlib.sha256()
+        self._plain = False
+        self._buffer = b""
+        self._position = 0
+        self.blob_size = 0
+        self.tar_size = 0
+        self._wake, self._woken = os.pipe()
+        self._threads = [Thread(target=self._read, daemon=True), Thread(target=self._hash, daemon=True)]
+
+    def __enter__(self) -> Feed:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._woken)  # whoever polls sees the end of the pipe
+        reader = self._threads[0]
+        while reader.is_alive():
+            try:
+                self._pieces.get(timeout=0.05)
+            except Empty:
+                continue
+        for thread in self._threads:
+            thread.join()
+        os.close(self._wake)
+
+    # --- taking -------------------------------------------------------------------------------------------------------
+
+    def take(self, count: int) -> bytes:
+        """Exactly ``count`` bytes; fewer where the stream ends."""
+        start = self._position
+        end = start + count
+        if end <= len(self._buffer):
+            self._position = end
+            return self._buffer[start:end]
+        parts: list[bytes] = []
+        self.pump(count, lambda view: parts.append(bytes(view)))
+        return b"".join(parts)
+
+    def pump(self, count: int, use: Callable[[memoryview], object]) -> int:
+        """Hand ``count`` bytes on in pieces as they lie in memory; return how many there were."""
+        left = count
+        while left:
+            if self._position == len(self._buffer) and not self._next():
+                break
+            part = memoryview(self._buffer)[self._position : self._position + left]
+            self._position += len(part)
+            left -= len(part)
+            use(part)
+        return count - left
+
+    def drain(self) -> None:
+        """Take all that is left, so that everything was counted and hashed."""
+        while self._next():
+            pass
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def tar_digest(self) -> Digest:
+        """The digest of the decompressed bytes: the DiffID of a layer."""
+        return Digest(f"sha256:{self._tar_hash.hexdigest()}")
+
+    @property
+    def blob_digest(self) -> Digest:
+        """The digest of the bytes as they came."""
+        return self.tar_digest if self._plain else Digest(f"sha256:{self._blob_hash.hexdigest()}")
+
+    def _next(self) -> bool:
+        """Replace the buffer, which is used up, by the next piece; False at the end. Raises what the reader met."""
+        piece = self._pieces.get()
+        if isinstance(piece, BaseException):
+            self._pieces.put(None)
+            raise piece
+        self._buffer, self._position = piece or b"", 0
+        return piece is not None
+
+    # --- the threads --------------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        end: Piece = None
+        try:
+            pieces = self._arriving()
+            head = b""
+            while len(head) < HEAD and (more := next(pieces, b"")):
+                head += more
+            compression = detect(head)
+            self._plain = compression is None
+            for piece in decompress(compression, self._hashed(head, pieces)):
+                self.tar_size += len(piece)
+                self._hashing.put(piece)
+                self._pieces.put(piece)
+        except BaseException as error:  # it is raised again where the bytes are taken
+            end = error
+        self._hashing.put(None)
+        self._pieces.put(end)
+
+    def _arriving(self) -> Iterator[bytes]:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        while True:
+            if any(fd == self._wake for fd, _ in poll.poll()):
+                return
+            piece = os.read(self._fd, PIECE)
+            if not piece:
+                return
+            yield piece
+
+    def _hashed(self, head: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        piece = head
+        while piece:
+            self.blob_size += len(piece)
+            if not self._plain:
+                self._blob_hash.update(piece)
+            yield piece
+            piece = next(pieces, b"")
+
+    def _hash(self) -> None:
+        while (piece := self._hashing.get()) is not None:
+            self._tar_hash.update(piece)
