@@ -1,0 +1,29 @@
+"""Write a layer folder as an archive, compressed on the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from buildlib.layer import measure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def export(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:
+    """``{layer, compression, level?, timestamp?, clamp?} fds[out] -> {diff_id, tar_size, digest, size, skipped}``."""
+    exported = measure.export(
+        f"{root}/layers/{args['layer']}/fs",
+        fds[0],
+        compression=args["compression"],
+        level=args.get("level"),
+        timestamp=args.get("timestamp"),
+        clamp=args.get("clamp"),
+    )
+    return {
+        "diff_id": exported.diff_id,
+        "tar_size": exported.tar_size,
+        "digest": exported.digest,
+        "size": exported.size,
+        "skipped": list(exported.skipped),
+    }

@@ -1,0 +1,28 @@
+"""Make one layer of a whole stack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from buildlib.layer import squash as layer_squash
+from buildlib.layer.measure import measure
+from buildlib.worker.operations.apply import new_layer
+from buildlib.worker.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def squash(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:
+    """``{layers, key?, timestamp?, clamp?, into} -> {diff_id, content_digest, size}``.
+
+    ``into`` becomes the id of a new layer with what is seen in the stack ``layers`` (and above it in the container
+    ``key``): no whiteouts. ``timestamp`` and ``clamp`` change the times in the folder itself.
+    """
+    times = {"timestamp": args.get("timestamp"), "clamp": args.get("clamp")}
+    layers = args["layers"]
+    with Workspace(root) as space, new_layer(root, args["into"]) as folder:
+        tree = space.container(args["key"], layers) if args.get("key") else space.view(layers)
+        layer_squash.squash(tree, folder, **times)
+        measured = measure(folder)
+    return {"diff_id": measured.diff_id, "content_digest": measured.content_digest, "size": measured.size}
