@@ -110,7 +110,7 @@ class _Build:
     def from_image(self, name: str, platform: str) -> WorkingContainer:
         from buildlib import Platform
 
-        step = self.progress.step(f"[internal] load {name}")
+        step = self.progress.step(f"[internal] load {name}") if name != "scratch" else None
         wanted = Platform.parse(platform) if platform else self.request.platform
         container = self.store.from_image(
             name,
@@ -121,7 +121,8 @@ class _Build:
             format=self.request.format,
             temporary=True,
         )
-        step.end()
+        if step is not None:
+            step.end()
         return container
 
     def start(self, stage: StagePlan) -> WorkingContainer:

@@ -53,7 +53,7 @@ VERB = Verb(
         Flag("from", "replaces the image of the first FROM", metavar="IMAGE"),
         Flag("http-proxy", "hand the proxy variables of the environment to RUN", kind=BOOL, default=True),
         Flag("ignorefile", "the ignore file, instead of .dockerignore", metavar="FILE"),
-        Flag("iidfile", "write the id of the image to this file", metavar="FILE"),
+        Flag("iidfile", "write the id of the image to this file instead of stdout", metavar="FILE"),
         Flag("isolation", "accepted; there is one kind", metavar="KIND", env="BUILDAH_ISOLATION", no_op=True),
         Flag("jobs", "how many stages are built at once", kind=NUMBER, no_op=True),
         Flag("label", "a label of the image, KEY=VALUE", kind=EACH, metavar="KEY=VALUE"),
@@ -102,10 +102,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BuildlibError as error:
         return _report(error)
-    except OSError as error:
-        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
-        sys.stderr.write(f"Error: {where}{error.strerror or error}\n")
-        return OWN_FAILURE
+    except Exception as error:
+        from buildlib.cli.failure import report
+
+        return report(error)
 
 
 def _report(error: BuildlibError) -> int:
@@ -139,8 +139,9 @@ def _build(args: Arguments) -> int:
     if args.iidfile is not None:
         with open(args.iidfile, "w", encoding="ascii") as file:
             file.write(f"sha256:{image.id}")
-    sys.stdout.write(f"{image.id}\n")
-    sys.stdout.flush()
+    else:
+        sys.stdout.write(f"{image.id}\n")
+        sys.stdout.flush()
     return 0
 
 

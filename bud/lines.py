@@ -41,6 +41,8 @@ class Heredoc(NamedTuple):
     """As it stands in the file, with its line ends."""
     line: int = 0
     """Where the body begins."""
+    spaced: bool = False
+    """Whether there was a blank behind the ``<<``."""
 
     def text(self) -> str:
         """The body as a file or a shell shall get it."""
@@ -219,18 +221,26 @@ class _Reader:
         found: list[Heredoc] = []
         for heredoc in heredocs_of(line):
             first = self.at
-            while self.at < self.end:
-                text = self.source.physical[self.at].rstrip("\r")
-                self.at += 1
-                if (text.lstrip("\t") if heredoc.chomp else text) == heredoc.name:
-                    break
+            if self.terminator(heredoc):
+                body = "".join(text + "\n" for text in self.source.physical[first : self.at - 1])
+                found.append(heredoc._replace(body=body, line=first + 1))
+            elif heredoc.spaced:
+                # "$((1 << 2))" looks like one, and is none when no line ends it.
+                self.at = first
             else:
                 offset = max(line.text.find("<<"), 0)
                 expected = f"a line {heredoc.name}"
                 raise line.error(f"the heredoc <<{heredoc.name} is not terminated", offset, expected=expected)
-            body = "".join(text + "\n" for text in self.source.physical[first : self.at - 1])
-            found.append(heredoc._replace(body=body, line=first + 1))
         return line._replace(heredocs=tuple(found), end_line=self.at)
+
+    def terminator(self, heredoc: Heredoc) -> bool:
+        """Go to the line behind the one that ends a heredoc; False if there is none."""
+        while self.at < self.end:
+            text = self.source.physical[self.at].rstrip("\r")
+            self.at += 1
+            if (text.lstrip("\t") if heredoc.chomp else text) == heredoc.name:
+                return True
+        return False
 
 
 def heredocs_of(line: LogicalLine) -> list[Heredoc]:
@@ -247,7 +257,7 @@ def heredocs_of(line: LogicalLine) -> list[Heredoc]:
         except WordError as error:
             raise line.error(error.message, max(line.text.find(word), 0), expected="a word after <<") from None
         if heredoc is not None:
-            found.append(heredoc)
+            found.append(heredoc._replace(spaced=word not in words))
     return found
 
 

@@ -6,11 +6,13 @@ A pure function of the Dockerfile, the options and the configs of the base image
 from __future__ import annotations
 
 from bud.dispatch import Context, dispatch, join_workdir
+from bud.errors import did_you_mean
 from bud.instructions import Arg, Copy
 from bud.mounts import MountError, parse_mount, settle
 from bud.scope import DEFAULT_PATH, Scope, expand_at
 from bud.stages import Need, base_stage, check_cycles, find_stage, find_target, needs, onbuild_of, reachable, triggers
 from bud.steps import BaseConfig, ConfigStep, Origin, Plan, RunMount, StagePlan
+from buildlib.errors import NotFound, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,10 +155,19 @@ class _Planner:
             self.configs[stage.number] = BaseConfig(working_dir="/")
             texts = ()
         else:
-            config = self.config_of(base, self.platforms[stage.number])
+            config = self.config_of_base(stage, base)
             self.configs[stage.number] = config
             texts = config.on_build
         self.triggered[stage.number] = triggers(texts, stage.start, base.name) if texts else ()
+
+    def config_of_base(self, stage: Stage, base: Origin) -> BaseConfig:
+        try:
+            return self.config_of(base, self.platforms[stage.number])
+        except (NotFound, UsageError) as error:
+            names = [other.start.name for other in self.stages[: stage.number] if other.start.name]
+            hint = did_you_mean(base.name, names) or error.hint
+            offset = stage.start.at.line.text.find(stage.start.base)
+            raise stage.start.at.error(error.message, max(offset, 0), hint=hint) from error
 
     def instructions(self, stage: Stage) -> tuple[Instruction, ...]:
         # A stage that an additional context replaces is that context and nothing else.

@@ -22,9 +22,9 @@ KEYWORDS = [
 PIECES = st.sampled_from([
     *"\\\"'$ \t\n{}:=-+?#%/*[],<>.`|&~^!@()",
     "${", "}", ":-", "//", "##", "<<EOF", "<<-'X'", "\nEOF\n", "\nX\n", "\\\n", "\n# c\n", "\r\n", "$A", "${A}",
-    "--from=", "--mount=type=", "--chown=", "--chmod=", "cache", "secret", "bind", ",target=", "id=", "[\"a\",", "\"b\"]", "[1]",
-    "CMD", "NONE", "a", "/b", "0", "80/tcp", "9" * 30, "é", "\x00", "\x85", "\u2028", "\u00a0", "\x1c", "\ufeff",
-    "AS s", "scratch", "--", "--interval=1s", "SIGTERM", "# escape=`\n", "# syntax=x\n",
+    "--from=", "--mount=type=", "--chown=", "--chmod=", "cache", "secret", "bind", ",target=", "id=", "[\"a\",",
+    "\"b\"]", "[1]", "CMD", "NONE", "a", "/b", "0", "80/tcp", "9" * 30, "é", "\x00", "\x85", "\u2028", "\u00a0", "\x1c",
+    "\ufeff", "AS s", "scratch", "--", "--interval=1s", "SIGTERM", "# escape=`\n", "# syntax=x\n",
 ])  # fmt: skip
 LINES = st.builds(
     lambda keyword, pieces: f"{keyword} {''.join(pieces)}\n", st.sampled_from(KEYWORDS), st.lists(PIECES, max_size=12)

@@ -92,6 +92,8 @@ HEREDOCS = [
     ('RUN ["<<EOF"]\n', []),
     ("USER <<EOF\n", []),
     ("RUN a <<\n", []),
+    ("RUN echo $((1 << 2))\n", []),
+    ("RUN echo $((1 << 2)) <<X\na\nX\n", [("X", True, False, "", "a\n")]),
 ]
 
 

@@ -8,6 +8,7 @@ from bud.errors import DockerfileError
 from bud.plan import Options, make_plan
 from bud.stages import find_target, read_dockerfile
 from bud.steps import BaseConfig, Origin
+from buildlib.errors import NotFound
 
 
 def plan_of(text: str, **options: object) -> list[tuple[int, str, str]]:
@@ -154,3 +155,14 @@ def test_a_bad_trigger_is_an_error_of_the_stage(trigger: str) -> None:
 def test_thousands_of_stages_are_no_problem() -> None:
     text = "FROM a AS s0\n" + "".join(f"FROM s{number} AS s{number + 1}\n" for number in range(2000))
     assert len(plan_of(text)) == 2001
+
+
+def test_an_unknown_base_is_an_error_of_its_line_and_names_a_near_stage() -> None:
+    def config_of(origin: Origin, platform: str) -> BaseConfig:
+        if origin.name == "biulder":
+            raise NotFound("there is no image biulder", kind="image", name="biulder")
+        return BaseConfig()
+
+    with pytest.raises(DockerfileError, match="there is no image biulder") as caught:
+        make_plan(read_dockerfile("FROM a AS builder\nFROM biulder\n"), Options(), config_of)
+    assert (caught.value.line, caught.value.column, caught.value.hint) == (2, 6, "did you mean builder?")
