@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from buildlib.content import PIECE
 from buildlib.errors import FormatError, NotFound, from_os_error
-from buildlib.layers import mismatch
+from buildlib.layers import ANYWHERE, mismatch
 from buildlib.oci import Descriptor, Digest, ImageConfig, Manifest, chain_id, mediatype
 from buildlib.transports import Form
 
@@ -48,16 +48,27 @@ class StoreSource:
 
     def open(self, descriptor: Descriptor) -> Readable:
         """A blob as it is in the store, or a layer made anew from its folder."""
-        if self._store.blobs.has(descriptor.digest):
-            return self._store.blobs.open(descriptor.digest)
-        if descriptor.digest in self._diff_ids:
-            return self._export(descriptor.digest, "none", None)
+        digest = descriptor.digest
+        if self._store.blobs.has(digest):
+            return self._store.blobs.open(digest)
+        if digest in self._diff_ids:
+            return self._foreign(digest) or self._export(digest, "none", None)
         sql = "SELECT diff_id, recipe FROM layer_blobs WHERE digest = ? AND recipe IS NOT NULL"
-        for diff_id, recipe in self._store.db.rows(sql, (descriptor.digest,)):
+        for diff_id, recipe in self._store.db.rows(sql, (digest,)):
             if diff_id in self._diff_ids:
                 compression, _, level = recipe.partition(":")
                 return self._export(diff_id, compression, int(level))
-        raise NotFound(f"{self.name}: no blob {descriptor.digest}", kind="blob", name=descriptor.digest)
+        raise NotFound(f"{self.name}: no blob {digest}", kind="blob", name=digest)
+
+    def _foreign(self, diff_id: str) -> Readable | None:
+        """The tar of a layer that came from elsewhere: our own writer need not give it again to the byte."""
+        sql = "SELECT digest FROM layer_blobs WHERE diff_id = ? AND recipe IS NULL"
+        for digest in (diff_id, *(row[0] for row in self._store.db.rows(sql, (diff_id,)))):
+            if self._store.blobs.has(digest):
+                from buildlib.transports.packing import unpacked
+
+                return unpacked(self._store.blobs.open(digest))
+        return None
 
     def packed(self, layer: Descriptor, compression: str) -> Descriptor | None:
         """The form of a plain layer with that compression that was seen or made before."""
@@ -73,12 +84,12 @@ class StoreSource:
 
     def pack(self, layer: Descriptor, compression: str, level: int | None) -> Readable:
         """The layer compressed while it is read."""
-        if self._store.blobs.has(layer.digest):
-            # It came as a plain tar, which our own writer need not give again to the byte.
-            from buildlib.transports.packing import packed
+        foreign = self._foreign(layer.digest)
+        if foreign is None:
+            return self._export(layer.digest, compression, level)
+        from buildlib.transports.packing import packed
 
-            return packed(self._store.blobs.open(layer.digest), compression, level)
-        return self._export(layer.digest, compression, level)
+        return packed(foreign, compression, level)
 
     def _export(self, diff_id: str, compression: str, level: int | None) -> Readable:
         layer = self._diff_ids[Digest(diff_id)]
@@ -144,9 +155,15 @@ class StoreDestination:
         self._arrived: dict[str, Arrived] = {}
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Whether the blob is here, whole; from now on it stays. A layer without a folder is unpacked from it later."""
+        """Whether the blob is here, whole, or can be made anew: a plain tar whose layer is here. From now on it stays.
+
+        A layer whose blob is here but not its folder is unpacked from it later.
+        """
         self._hold(f"blob:{descriptor.digest}")
-        return self._store.blobs.size(descriptor.digest) == descriptor.size
+        if self._store.blobs.size(descriptor.digest) == descriptor.size:
+            return True
+        with self._lock:
+            return self._store.layers.take(descriptor.digest, ANYWHERE, self._lease) is not None
 
     def push(self, blob: Blob) -> None:
         """Store a blob; a layer is unpacked as it comes."""

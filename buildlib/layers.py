@@ -43,6 +43,9 @@ else:
     Measured = namedtuple("Measured", "diff_id content_digest size")
     Arrived = namedtuple("Arrived", "layer diff_id size blob_digest blob_size needs")
 
+ANYWHERE = "anywhere"
+"""In place of a ChainID: only a layer that can stand on any stack is wanted."""
+
 LEVELS = {"none": None, "gzip": 1, "zstd": 3}
 """The level of compression when nobody asks for another; part of the recipe of a blob."""
 
