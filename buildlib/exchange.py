@@ -63,7 +63,7 @@ class StoreSource:
     def _foreign(self, diff_id: str) -> Readable | None:
         """The tar of a layer that came from elsewhere: our own writer need not give it again to the byte."""
         sql = "SELECT digest FROM layer_blobs WHERE diff_id = ? AND recipe IS NULL"
-        for digest in (diff_id, *(row[0] for row in self._store.db.rows(sql, (diff_id,)))):
+        for (digest,) in self._store.db.rows(sql, (diff_id,)):
             if self._store.blobs.has(digest):
                 from buildlib.transports.packing import unpacked
 
@@ -228,8 +228,8 @@ class StoreDestination:
                 raise mismatch(f"layer {blob.digest}", diff_id, arrived.diff_id)
             layer = store.layers.settle(arrived, below, self._lease)
         assert layer is not None
-        if blob.digest != diff_id:
-            store.layers.remember(diff_id, blob.digest, blob.size, mediatype.compression_of(blob.media_type), None)
+        if store.blobs.has(blob.digest):  # else it is the plain tar of a layer that was here
+            store.layers.remember(diff_id, blob.digest, blob.size, mediatype.to_oci(blob.media_type), None)
         return layer
 
     def _unpack(self, blob: Descriptor) -> Arrived:

@@ -268,15 +268,16 @@ class Layers:
         if diff_id is not None and diff_id != reply["diff_id"]:
             raise mismatch(f"layer {layer}", diff_id, reply["diff_id"])
         if compression != "none":
-            self.remember(reply["diff_id"], reply["digest"], reply["size"], compression, f"{compression}:{level}")
+            from buildlib.oci import mediatype
+
+            packed = (reply["digest"], reply["size"], mediatype.layer(compression))
+            self.remember(reply["diff_id"], *packed, f"{compression}:{level}")
         return reply
 
-    def remember(self, diff_id: str, digest: str, size: int, compression: str, recipe: str | None) -> None:
+    def remember(self, diff_id: str, digest: str, size: int, media_type: str, recipe: str | None) -> None:
         """Note that the tar ``diff_id`` was packed as the blob ``digest``; ``recipe`` is None if not by us."""
-        from buildlib.oci import mediatype
-
-        row = (diff_id, digest, size, mediatype.layer(compression), recipe)
         with self._db.transaction() as conn:
+            row = (diff_id, digest, size, media_type, recipe)
             conn.execute("INSERT OR IGNORE INTO layer_blobs VALUES (?, ?, ?, ?, ?)", row)
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from buildlib.errors import NotFound, StoreBusy, StoreError, UsageError
 from buildlib.leases import alive, owner
+from buildlib.oci.mediatype import OCI_LAYER_GZIP
 from buildlib.store import Store
 
 
@@ -199,8 +200,8 @@ def test_a_layer_whose_folder_another_one_shows_stays_with_it(store, by_hand):
 def test_the_blobs_of_a_layer_go_with_it(store, by_hand):
     image = by_hand.image("a", names=["site"])
     packed, old = store.blobs.add(b"packed").digest, store.blobs.add(b"old").digest
-    store.layers.remember(by_hand.diff_id("a"), packed, 6, "gzip", None)
-    store.layers.remember(by_hand.diff_id("gone"), old, 3, "gzip", None)
+    store.layers.remember(by_hand.diff_id("a"), packed, 6, OCI_LAYER_GZIP, None)
+    store.layers.remember(by_hand.diff_id("gone"), old, 3, OCI_LAYER_GZIP, None)
     assert store.gc().blobs == (old,)
     assert store.db.rows("SELECT digest FROM layer_blobs") == [(packed,)]
     image.remove()
