@@ -5,6 +5,7 @@ It imports ctypes only where a function needs it, so that asking for :func:`star
 
 from __future__ import annotations
 
+import errno
 import os
 
 PR_SET_PDEATHSIG = 1
@@ -95,8 +96,6 @@ def new_session_keyring() -> None:
 
     Does nothing where the kernel has no keyrings or the number of the call is not known here.
     """
-    import errno
-
     from buildlib.linux.libc import KEYCTL, syscall
 
     number = KEYCTL.get(os.uname().machine)

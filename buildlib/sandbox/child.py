@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
-import json
+import fcntl
 import os
-import select
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from buildlib.errors import BuildlibError, SandboxError
 from buildlib.linux import process
 from buildlib.sandbox.program import NotRunnable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import NoReturn
 
     from buildlib.sandbox.op import Op
 
 
-def become(ops: Sequence[Op], stdio: tuple[int, int, int], report_fd: int) -> NoReturn:
-    """Execute ``ops``; the last one is the command. Called right after fork(2); never returns.
+def become(
+    ops: Sequence[Op], stdio: tuple[int, int, int], keep: int, report: Callable[[int, dict[str, Any]], object]
+) -> NoReturn:
+    """Execute ``ops``; the last one is the command. It never returns.
 
-    ``report_fd`` is closed by the exec. What is written to it says, as JSON, why there was none: the data of an
-    error, or ``{"code": 127, "message": …}`` for a command that can't be started.
+    The descriptor ``keep`` stays open until the exec. If there is none, it is given to ``report`` together with the
+    reason, the data of an error; but not for a command that can't be started: why stands on its standard error then,
+    and the exit code is what a shell would exit with.
     """
     code = 125
     try:
-        _detach(report_fd)
-        report_fd = _plug_in(stdio, report_fd)
+        _detach()
+        keep = _plug_in(stdio, keep)
         for op in ops:
             _step(op)
     except NotRunnable as failure:
-        # The message goes where the shell would print it, too.
         code = failure.code
-        _write(2, f"Error: {failure.message}\n")
-        _write(report_fd, json.dumps({"code": failure.code, "message": failure.message}))
+        _print(f"Error: {failure.message}\n")
     except BuildlibError as error:
-        _write(report_fd, json.dumps(error.to_dict()))
+        report(keep, error.to_dict())
     except BaseException as error:  # nothing may unwind into the frames of the parent
         failed = SandboxError(f"setting up the sandbox: {type(error).__name__}: {error}")
-        _write(report_fd, json.dumps(failed.to_dict()))
+        report(keep, failed.to_dict())
     finally:
         os._exit(code)
 
@@ -54,36 +54,30 @@ def _step(op: Op) -> None:
         raise SandboxError(message, op=op.describe(), errno=error.errno) from error
 
 
-def _detach(report_fd: int) -> None:
+def _detach() -> None:
     """A session of its own, as runc does: no controlling terminal to read from or to push characters into."""
-    process.die_with_parent()
-    poll = select.poll()
-    poll.register(report_fd, 0)
-    if poll.poll(0):  # nobody reads: the parent died before it could take us with it
-        os._exit(125)
-    os.setsid()
+    if os.getsid(0) != os.getpid():
+        os.setsid()
     for number in range(1, signal.SIGSYS + 1):
         if number not in (signal.SIGKILL, signal.SIGSTOP):
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
-def _plug_in(stdio: tuple[int, int, int], report_fd: int) -> int:
-    """Make ``stdio`` the descriptors 0, 1, 2 and let all others close at exec; returns where ``report_fd`` is now."""
-    import fcntl
-
+def _plug_in(stdio: tuple[int, int, int], keep: int) -> int:
+    """Make ``stdio`` the descriptors 0, 1, 2 and let all others close at exec; returns where ``keep`` is now."""
     # First out of the way: one of them may be where another must go.
-    report_fd = fcntl.fcntl(report_fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    keep = fcntl.fcntl(keep, fcntl.F_DUPFD_CLOEXEC, 3)
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in stdio]
     for target, fd in enumerate(high):
         os.dup2(fd, target)
         os.close(fd)
     process.close_from(3, on_exec=True)
-    return report_fd
+    return keep
 
 
-def _write(fd: int, text: str) -> None:
+def _print(text: str) -> None:
     try:
-        os.write(fd, text.encode("utf-8", "backslashreplace"))
+        os.write(2, text.encode("utf-8", "backslashreplace"))
     except OSError:
         return  # nobody listens any more; the exit code still tells

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from buildlib.errors import Cancelled, SandboxError, from_dict
-from buildlib.linux import namespaces
+from buildlib.linux import namespaces, process
 from buildlib.sandbox.child import become
 from buildlib.sandbox.plan import plan
 
@@ -74,7 +74,8 @@ class Sandbox:
         reader, writer = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
-            become(ops, stdio, writer)
+            _follow_parent(writer)
+            become(ops, stdio, writer, lambda fd, error: os.write(fd, json.dumps(error).encode()))
         os.close(writer)
         return cls(pid, reader, own_pids=own_pids)
 
@@ -116,7 +117,14 @@ class Sandbox:
         os.close(self.pidfd)
         os.close(self.report)
         if self.said:
-            report = json.loads(self.said)
-            if "code" not in report:
-                raise from_dict(report)
+            raise from_dict(json.loads(self.said))
         return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _follow_parent(writer: int) -> None:
+    """In the child: die when the parent does, even if it just did."""
+    process.die_with_parent()
+    poll = select.poll()
+    poll.register(writer, 0)
+    if poll.poll(0):  # nobody reads: the parent was gone before it could take us with it
+        os._exit(125)

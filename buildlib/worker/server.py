@@ -11,15 +11,17 @@ import gc
 import os
 import select
 import signal
+import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from buildlib.errors import WorkerError
+from buildlib.errors import Cancelled, WorkerError
 from buildlib.linux import namespaces
 from buildlib.worker import operations, wire
+from buildlib.worker.request import finish, perform, perform_contained
 
 if TYPE_CHECKING:
-    import socket
+    from collections.abc import Callable
 
 PATIENCE = 10.0
 """Seconds that a cancelled request has to clear away what it began."""
@@ -28,28 +30,72 @@ PATIENCE = 10.0
 class Request:
     """A child at work: how to wait for it, and the socket by which its client may hang up."""
 
-    def __init__(self, pid: int, sock: socket.socket) -> None:
+    def __init__(self, pid: int, sock: socket.socket, notes: socket.socket | None = None) -> None:
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
         self.sock = sock
+        self.notes = notes
+        """Where a contained child says how it goes; the answer is ours to give."""
+        self.started: dict[str, Any] | None = None
+        self.error: dict[str, Any] | None = None
+        self.held: tuple[int, ...] = ()
         self.deadline: float | None = None
+        self.timed_out = False
+
+    def hear(self) -> bool:
+        """Take a note; False when there are no more."""
+        assert self.notes is not None
+        try:
+            note, fds = wire.receive(self.notes)
+        except (OSError, wire.Broken):
+            return False
+        self.held += fds
+        self.error = note.get("error", self.error)
+        self.started = note.get("started", self.started)
+        if "started" in note and note["started"]["timeout"] is not None and self.deadline is None:
+            self.deadline = time.monotonic() + note["started"]["timeout"]
+        return True
 
     def cancel(self) -> None:
-        """The client hung up: ask the child to end, and remember until when it has to."""
-        os.kill(self.pid, signal.SIGTERM)
-        self.deadline = time.monotonic() + PATIENCE
+        """The client hung up: end the child; one that may have begun something is asked to clear it away."""
+        self.error = Cancelled("the request was cancelled").to_dict()
+        if self.started is not None:
+            self.kill()
+        else:
+            os.kill(self.pid, signal.SIGTERM)
+            self.deadline = time.monotonic() + PATIENCE
 
-    def reap(self) -> None:
-        """The child ended. If that was not by its own will, its client is told, who would wait for ever."""
+    def overdue(self) -> None:
+        """Its time is over."""
+        self.deadline = None
+        self.timed_out = self.started is not None
+        self.kill()
+
+    def kill(self) -> None:
+        """At once; with process 1 of a pid namespace, all others in there die."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def reap(self) -> dict[str, Any] | None:
+        """The child is dead. Its answer, if that is left to us; None if it has given it itself."""
         _, status = os.waitpid(self.pid, 0)
-        code = os.waitstatus_to_exitcode(status)
-        if code:
-            how = f"was ended by signal {-code}" if code < 0 else f"exited with {code}"
-            with contextlib.suppress(OSError):
-                self.sock.setblocking(False)
-                wire.send(self.sock, {"error": WorkerError(f"the process of the request {how}").to_dict()})
-        self.sock.close()
         os.close(self.pidfd)
+        code = os.waitstatus_to_exitcode(status)
+        if self.notes is not None:
+            while self.hear():
+                pass
+            self.notes.close()
+            for fd in self.held:
+                os.close(fd)
+            if self.error is None and self.started is not None:
+                code = 128 - code if code < 0 else code
+                return {"reply": {"exit_code": code, "timed_out": self.timed_out}}
+        if self.error is not None and (self.notes is not None or code):
+            return {"error": self.error}
+        if code == 0:
+            return None
+        how = f"was ended by signal {-code}" if code < 0 else f"exited with {code}"
+        return {"error": WorkerError(f"the process of the request {how}").to_dict()}
 
 
 class Server:
@@ -60,8 +106,9 @@ class Server:
         self.root = root
         self.client = os.pidfd_open(client)
         self.home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        self.by_pidfd: dict[int, Request] = {}
-        self.by_sock: dict[int, Request] = {}
+        self.requests: list[Request] = []
+        self.watched: dict[int, Callable[[], None]] = {}
+        """What to do when a descriptor has something to say."""
         self.poll = select.poll()
         self.poll.register(control, select.POLLIN)
         self.poll.register(self.client, select.POLLIN)
@@ -72,35 +119,40 @@ class Server:
             while self._turn():
                 pass
         finally:
-            for request in self.by_pidfd.values():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(request.pid, signal.SIGKILL)
-            for request in self.by_pidfd.values():
+            for request in self.requests:
+                request.kill()
+            for request in self.requests:
                 os.waitpid(request.pid, 0)
 
     def _turn(self) -> bool:
-        for fd, _ in self.poll.poll(self._until_deadline()):
-            if fd == self.client:
-                return False
-            if fd == self.control.fileno():
-                heard = wire.hear(self.control)
-                if heard is None:
-                    return False
-                self._take(*heard)
-            elif fd in self.by_pidfd:
-                self._finish(self.by_pidfd[fd])
-            elif fd in self.by_sock:
-                self.poll.unregister(fd)
-                self.by_sock[fd].cancel()
-        for request in self.by_pidfd.values():
+        ready = [fd for fd, _ in self.poll.poll(self._until_deadline())]
+        if self.client in ready:
+            return False
+        for fd, then in [(fd, self.watched.get(fd)) for fd in ready]:
+            # An earlier one may have closed this descriptor, and opened another of that number.
+            if then is not None and self.watched.get(fd) is then:
+                then()
+        for request in self.requests:
             if request.deadline is not None and time.monotonic() >= request.deadline:
-                request.deadline = None
-                os.kill(request.pid, signal.SIGKILL)
+                request.overdue()
+        if self.control.fileno() in ready:  # last, so that no descriptor is a new one's by now
+            heard = wire.hear(self.control)
+            if heard is None:
+                return False
+            self._take(*heard)
         return True
 
     def _until_deadline(self) -> float | None:
-        deadlines = [r.deadline for r in self.by_pidfd.values() if r.deadline is not None]
+        deadlines = [r.deadline for r in self.requests if r.deadline is not None]
         return max(0.0, min(deadlines) - time.monotonic()) * 1000 + 1 if deadlines else None
+
+    def _watch(self, fd: int, event: int, then: Callable[[], None]) -> None:
+        self.watched[fd] = then
+        self.poll.register(fd, event)
+
+    def _unwatch(self, fd: int) -> None:
+        if self.watched.pop(fd, None) is not None:
+            self.poll.unregister(fd)
 
     def _take(self, name: str, sock: socket.socket | None) -> None:
         """Import what the operation needs, here where it stays imported, then fork the child that does it."""
@@ -109,32 +161,64 @@ class Server:
             gc.freeze()
         if sock is None:
             return
-        pid = self._fork(contained=name in operations.CONTAINED)
-        if pid == 0:
-            from buildlib.worker.request import perform
+        if name in operations.CONTAINED:
+            ours, theirs = socket.socketpair()
+            pid = self._fork_contained()
+            if pid == 0:
+                perform_contained(sock, theirs, self.root, name)
+            theirs.close()
+            request = Request(pid, sock, ours)
+            self._watch(ours.fileno(), select.POLLIN, lambda: self._hear(request))
+        else:
+            pid = os.fork()
+            if pid == 0:
+                perform(sock, self.root, name)
+            request = Request(pid, sock)
+        self._watch(sock.fileno(), select.POLLRDHUP, lambda: self._cancel(request))
+        self._follow(request)
 
-            perform(sock, self.root, name)
-        request = Request(pid, sock)
-        self.by_pidfd[request.pidfd] = self.by_sock[sock.fileno()] = request
-        self.poll.register(request.pidfd, select.POLLIN)
-        self.poll.register(sock, select.POLLRDHUP)
-
-    def _fork(self, *, contained: bool) -> int:
-        if not contained:
-            return os.fork()
+    def _fork_contained(self) -> int:
         namespaces.unshare(namespaces.NEWPID)
+        pid = -1
         try:
-            return os.fork()
+            pid = os.fork()
         finally:
-            # Only the child is in there; the next one gets another.
-            namespaces.setns(self.home, namespaces.NEWPID)
+            if pid != 0:  # only the child is in there; the next one gets another
+                namespaces.setns(self.home, namespaces.NEWPID)
+        return pid
+
+    def _follow(self, request: Request) -> None:
+        self.requests.append(request)
+        self._watch(request.pidfd, select.POLLIN, lambda: self._finish(request))
+
+    def _hear(self, request: Request) -> None:
+        assert request.notes is not None
+        if not request.hear():
+            self._unwatch(request.notes.fileno())
+
+    def _cancel(self, request: Request) -> None:
+        self._unwatch(request.sock.fileno())
+        request.cancel()
 
     def _finish(self, request: Request) -> None:
-        del self.by_pidfd[request.pidfd], self.by_sock[request.sock.fileno()]
-        self.poll.unregister(request.pidfd)
-        with contextlib.suppress(KeyError):  # a cancelled one is not watched any more
-            self.poll.unregister(request.sock)
-        request.reap()
+        self.requests.remove(request)
+        self._unwatch(request.pidfd)
+        self._unwatch(request.sock.fileno())
+        if request.notes is not None:
+            self._unwatch(request.notes.fileno())
+        answer = request.reap()
+        after = request.started and request.started["after"]
+        if answer is not None and after:
+            pid = os.fork()
+            if pid == 0:
+                finish(request.sock, self.root, after, answer)
+            self._follow(Request(pid, request.sock))
+            return
+        if answer is not None:
+            with contextlib.suppress(OSError):  # nobody waits for it
+                request.sock.setblocking(False)
+                wire.send(request.sock, answer)
+        request.sock.close()
 
 
 def serve(control: socket.socket, client: int, root: str) -> None:

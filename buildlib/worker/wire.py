@@ -27,12 +27,17 @@ class Broken(Exception):
 
 def send(sock: socket.socket, message: Any, fds: Sequence[int] = ()) -> None:
     """Send one message; raises ``OSError`` if nobody can take it."""
-    # Names of files may be no Unicode: surrogates pass through JSON as escapes.
-    data = json.dumps(message).encode()
-    data = _LENGTH.pack(len(data)) + data
+    data = pack(message)
     sent = _send_fds(sock, data, fds) if fds else 0
     while sent < len(data):
         sent += sock.send(memoryview(data)[sent:], socket.MSG_NOSIGNAL)
+
+
+def pack(message: Any) -> bytes:
+    """A message as it is sent."""
+    # Names of files may be no Unicode: surrogates pass through JSON as escapes.
+    data = json.dumps(message).encode()
+    return _LENGTH.pack(len(data)) + data
 
 
 def receive(sock: socket.socket) -> tuple[Any, tuple[int, ...]]:

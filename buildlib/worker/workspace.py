@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import attrs
+
 from buildlib.errors import from_os_error
 from buildlib.linux import mount
-from buildlib.snapshot.activate import activate
+from buildlib.oci.mount import Mount
+from buildlib.snapshot.activate import activate, merged
 from buildlib.snapshot.overlay import Overlay
 from buildlib.worker.birth import in_user_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from buildlib.oci import Mount
 
 
 def snapshotter(root: str) -> Overlay:
@@ -76,3 +77,22 @@ class Workspace:
     def view(self, parents: Sequence[str], below: Sequence[str] = ()) -> str:
         """The tree of a stack of layers, read-only."""
         return self.show(self.snapshotter.view(parents, below))
+
+    def look(self, key: str, parents: Sequence[str]) -> str:
+        """The tree of a working container, read-only; nothing of its own folders is touched."""
+        live = merged(self.snapshotter.mounts(key, parents))
+        if live is not None:
+            return self.show((Mount("bind", live, "", ("bind", "ro")),))
+        return self.show(on_top(self.snapshotter.view(parents, [f"{self.root}/empty"]), self.snapshotter.upper(key)))
+
+
+def on_top(mounts: Sequence[Mount], folder: str) -> tuple[Mount, ...]:
+    """``mounts`` with ``folder`` as the topmost lower directory of the overlay. Pure."""
+    changed = []
+    for one in mounts:
+        first = next((i for i, option in enumerate(one.options) if option.startswith("lowerdir+=")), None)
+        if first is not None:
+            options = (*one.options[:first], f"lowerdir+={folder}", *one.options[first:])
+            one = attrs.evolve(one, options=options)
+        changed.append(one)
+    return tuple(changed)

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import resource
+import stat
 
 from attrs import frozen
 
@@ -188,8 +189,6 @@ class OwnOutput:
 
     def execute(self) -> None:
         """fchown(2), for pipes only: a terminal or a file belongs to somebody."""
-        import stat
-
         for fd in (0, 1, 2):
             with contextlib.suppress(OSError):
                 if stat.S_ISFIFO(os.fstat(fd).st_mode):

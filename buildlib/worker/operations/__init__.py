@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     Operation = Callable[[str, dict[str, Any], Sequence[int]], dict[str, Any]]
 
 OPERATIONS = {
+    "after": "buildlib.worker.operations.after",
     "apply": "buildlib.worker.operations.apply",
     "changes": "buildlib.worker.operations.changes",
     "commit": "buildlib.worker.operations.commit",
@@ -36,11 +37,12 @@ OPERATIONS = {
     "umount": "buildlib.worker.operations.umount",
 }
 
-PRIVATE = frozenset({"changes", "copy", "digest", "mkdir", "read", "run", "squash"})
+PRIVATE = frozenset({"changes", "copy", "digest", "mkdir", "read", "squash"})
 """Operations that get a mount namespace of their own; see :class:`~buildlib.worker.workspace.Workspace`."""
 
 CONTAINED = frozenset({"run"})
-"""Operations that are process 1 of a pid namespace: when they die, everything that they started is dead, too."""
+"""Operations that are process 1 of a pid namespace, and have a mount namespace, too. They return a
+:class:`~buildlib.worker.request.Command`, and all that they started is dead when the client gets the answer."""
 
 
 def find(name: str) -> Operation:

@@ -1,0 +1,31 @@
+"""Mount a working container for all to see."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from buildlib.errors import from_os_error
+from buildlib.linux.mount import is_mount_point
+from buildlib.snapshot.activate import activate
+from buildlib.worker.workspace import snapshotter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def mount(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:
+    """``{key, parents, target} -> {}``: the container's tree at ``target``, in the mount namespace of the client.
+
+    ``target`` is ``containers/<key>/merged`` below the root, so that runs and copies find it and join it. It stays
+    until ``umount``, also when the worker ends. Mounted already is fine.
+    """
+    target = args["target"]
+    try:
+        os.makedirs(target, 0o755, exist_ok=True)
+        if is_mount_point(target):
+            return {}
+    except OSError as error:
+        raise from_os_error(error, f"mounting at {target}") from error
+    activate(snapshotter(root).mounts(args["key"], args["parents"]), target)
+    return {}

@@ -1,0 +1,94 @@
+"""Run a command in a working container."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from buildlib.errors import UsageError
+from buildlib.oci.mount import Mount
+from buildlib.oci.runtime import Process, RuntimeSpec, User
+from buildlib.sandbox.plan import DETACHED, plan
+from buildlib.sandbox.user import resolve_user
+from buildlib.worker.request import Command
+from buildlib.worker.running import request, root
+from buildlib.worker.running.scratch import Scratch
+from buildlib.worker.running.sources import Sources
+from buildlib.worker.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def run(store: str, args: dict[str, Any], fds: Sequence[int]) -> Command:
+    """``{key, parents, spec, user?, workdir?, binds?, files?, timeout?}``, fds 0 1 2 -> ``{exit_code, timed_out}``.
+
+    ``spec`` is a runtime spec as plain data, usually of :func:`~buildlib.sandbox.defaults.default_spec`; ``user``
+    ("name:group", looked up in the container) and ``workdir`` go before what it says. ``binds`` are the values of
+    :mod:`buildlib.worker.running.request` as plain data; they are mounted in order, after the spec's own mounts.
+    ``files`` maps paths to texts: synthetic files like /etc/resolv.conf, for this run only. ``timeout`` is in seconds.
+
+    Nothing of all that ends in the container's upper, only what the command itself writes elsewhere, and the working
+    directory where it does not exist. Raises :class:`SandboxError`, :class:`NotFound`, :class:`UsageError`.
+    """
+    if len(fds) != 3:
+        raise UsageError("a run needs three descriptors: standard input, output and error")
+    spec = RuntimeSpec.from_dict(args["spec"])
+    process = spec.process or Process()
+    workdir = args.get("workdir") or process.cwd
+    binds = [
+        *(_file(path, text) for path, text in (args.get("files") or {}).items()),
+        *(request.parse(bind, workdir) for bind in args.get("binds") or ()),
+    ]
+    space = Workspace(store).__enter__()  # it ends with this process
+    scratch = Scratch(store, userxattr=space.snapshotter.userxattr)
+    sources = Sources(space, scratch)
+    opened = [(bind.target, sources.open(bind)) for bind in binds]
+    targets = [
+        *((mount.target, _is_directory(mount)) for mount in spec.mounts),
+        *((target, stat.S_ISDIR(os.fstat(fd).st_mode)) for target, fd in opened),
+    ]
+    tree, made = root.prepare(space, args["key"], args["parents"], targets)
+    spec = evolve(
+        spec,
+        process=evolve(_with_user(process, tree, args.get("user")), cwd=workdir),
+        mounts=(*spec.mounts, *(Mount(DETACHED, str(fd), target) for target, fd in opened)),
+    )
+    after = {"key": args["key"], "parents": args["parents"], "made": made, "scratch": scratch.used and scratch.path}
+    return Command(
+        plan(spec, tree, own_init=True),
+        (fds[0], fds[1], fds[2]),
+        args.get("timeout"),
+        sources.locks,
+        after if made or scratch.used else None,
+    )
+
+
+def _file(path: str, text: str) -> request.File:
+    import base64
+
+    content = base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()
+    return request.File(request.target(path, "/"), content)
+
+
+def _is_directory(mount: Mount) -> bool:
+    """Whether the target is to be a directory; a bind of a file wants a file."""
+    return not {"bind", "rbind"} & set(mount.options) or os.path.isdir(mount.source)
+
+
+def _with_user(process: Process, tree: str, words: str | None) -> Process:
+    """The process with the ids of the user that ``words`` name in the container, and a HOME."""
+    fd = os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = resolve_user(fd, words if words is not None else f"{process.user.uid}:{process.user.gid}")
+    finally:
+        os.close(fd)
+    if words is not None:
+        user = User(found.uid, found.gid, process.user.umask, found.additional_gids)
+        process = evolve(process, user=user)
+    if any(word.startswith("HOME=") for word in process.env):
+        return process
+    return evolve(process, env=(*process.env, f"HOME={found.home}"))

@@ -1,0 +1,55 @@
+"""A folder of the disk that lives for one run: what is written there is thrown away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+
+from buildlib.linux import mount
+from buildlib.linux.process import start_time
+from buildlib.snapshot.overlay import OPTIONS, VOLATILE
+
+
+class Scratch:
+    """Made when it is first needed, in ``tmp/`` of the store: a build may write more than memory holds.
+
+    Its name says whose it is: the operation "after" deletes it, or whoever opens the store when that never happened.
+    """
+
+    def __init__(self, root: str, *, userxattr: bool) -> None:
+        # In a pid namespace of our own getpid() is 1; /proc is that of the host.
+        pid = int(os.readlink("/proc/self"))
+        self.path = f"{root}/tmp/{pid}.{start_time(pid)}.0"  # noqa: S108 - it is the store's own
+        self.options = (*OPTIONS, VOLATILE, *(["userxattr"] if userxattr else []))
+        self._made = 0
+
+    @property
+    def used(self) -> bool:
+        """Whether there is something to be deleted."""
+        return self._made > 0
+
+    def place(self) -> str:
+        """A new, empty folder."""
+        os.makedirs(self.path, 0o700, exist_ok=True)
+        self._made += 1
+        path = f"{self.path}/{self._made}"
+        os.mkdir(path, 0o700)
+        return path
+
+    def over(self, fd: int) -> int:
+        """A detached mount of what is open as ``fd``, in which everything can be written and nothing arrives there."""
+        place = self.place()
+        info = os.fstat(fd)
+        if not stat.S_ISDIR(info.st_mode):
+            copy = f"{place}/file"
+            shutil.copyfile(f"/proc/self/fd/{fd}", copy)
+            os.chown(copy, info.st_uid, info.st_gid)
+            os.chmod(copy, stat.S_IMODE(info.st_mode))
+            return mount.open_tree(copy, recursive=False)
+        upper, work = f"{place}/upper", f"{place}/work"
+        os.mkdir(upper)
+        os.mkdir(work)
+        os.chown(upper, info.st_uid, info.st_gid)
+        os.chmod(upper, stat.S_IMODE(info.st_mode))
+        return mount.overlay([f"/proc/self/fd/{fd}"], upper, work, self.options)
