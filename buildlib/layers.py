@@ -158,6 +158,10 @@ class Layers:
         times = {"timestamp": timestamp, "clamp": clamp}
         return self._make("squash", {"layers": list(layers), "key": container, **times}, lease)
 
+    def merge(self, layers: Sequence[str], base: Sequence[str], lease: Lease) -> str:
+        """One new layer that does to the stack ``base`` what ``layers`` do one after the other; return its id."""
+        return self._make("merge", {"layers": list(layers), "base": list(base)}, lease)
+
     def _make(self, op: str, args: dict[str, Any], lease: Lease, fds: Sequence[int] = ()) -> str:
         """Let the worker make and measure a layer of its own, and give it a row."""
         layer = new_id()

@@ -27,6 +27,7 @@ OPERATIONS = {
     "export": "buildlib.worker.operations.export",
     "extract": "buildlib.worker.operations.extract",
     "measure": "buildlib.worker.operations.measure",
+    "merge": "buildlib.worker.operations.merge",
     "mkdir": "buildlib.worker.operations.mkdir",
     "mount": "buildlib.worker.operations.mount",
     "prepare": "buildlib.worker.operations.prepare",
