@@ -1,0 +1,163 @@
+"""Handing a command to the worker: its spec, what is mounted for it, its streams; and waiting for its end."""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from buildlib.container.inputs import view
+from buildlib.container.mounts import Bind, Cache, Content, Secret, Tmpfs
+from buildlib.container.run import RunResult, timed_out
+from buildlib.container.streams import Pump, descriptor
+from buildlib.errors import BuildlibError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from buildlib.container import WorkingContainer
+    from buildlib.container.mounts import Mount
+    from buildlib.container.run import Output, Request
+    from buildlib.store import Store
+
+HOSTNAME = "buildlib"
+"""What a command sees as the name of its host unless somebody says otherwise: always the same."""
+
+_CERTAIN = "/etc/resolv.conf"
+
+
+def execute(container: WorkingContainer, wanted: Request, output: Output) -> RunResult:
+    """Run it; the container's folders have to be there. Raises :class:`RunTimeout`, :class:`SandboxError`."""
+    started = time.monotonic()
+    pump = Pump(output.stdout, output.stderr, output.capture)
+    stdin = _stdin(wanted.stdin)
+    try:
+        with container.store.lease(*_leases(wanted)):
+            reply = _wait(container, _arguments(container, wanted), (stdin, *pump.command_ends), pump)
+    finally:
+        os.close(stdin)
+        pump.close()
+    if reply["timed_out"]:
+        raise timed_out(container, wanted, pump.last_lines())
+    seconds = time.monotonic() - started
+    if not output.capture:
+        return RunResult(reply["exit_code"], output=pump.last_lines(), duration=seconds)
+    return RunResult(reply["exit_code"], pump.text(1), pump.text(2), pump.text(0), seconds)
+
+
+def _wait(container: WorkingContainer, args: dict[str, Any], fds: tuple[int, ...], pump: Pump) -> dict[str, Any]:
+    pending = container.store.worker.submit("run", args, fds)
+    pump.started()
+    try:
+        pump.run(pending.fileno())
+    except BaseException:
+        # Ctrl-C, or nobody takes the output any more: the whole tree dies before this goes on up.
+        pending.cancel()
+        with suppress(BuildlibError):
+            pending.result()
+        raise
+    return pending.result()
+
+
+def _stdin(given: Any) -> int:
+    """A descriptor to be closed that holds what the command reads."""
+    if given is None:
+        return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    if isinstance(given, bytes):
+        fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
+        view = memoryview(given)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.lseek(fd, 0, os.SEEK_SET)
+        return fd
+    own = descriptor(given)
+    if own is None:
+        raise UsageError("stdin is neither bytes nor a file with a descriptor")
+    return os.dup(own)
+
+
+def _arguments(container: WorkingContainer, wanted: Request) -> dict[str, Any]:
+    from buildlib.sandbox.defaults import default_spec
+
+    environ = dict(os.environ) if any(isinstance(mount, Secret) for mount in wanted.mounts) else {}
+    secrets = {mount: mount.read(environ) for mount in wanted.mounts if isinstance(mount, Secret)}
+    in_env = [
+        f"{mount.env}={data.decode('utf-8', 'surrogateescape')}"
+        for mount, data in secrets.items()
+        if mount.env is not None and data is not None
+    ]
+    hostname = wanted.hostname or HOSTNAME
+    spec = default_spec(
+        wanted.argv,
+        env=(*wanted.env, *wanted.proxy, *in_env),
+        cwd=wanted.workdir,
+        hostname=hostname,
+        network=wanted.network,
+        cap_add=wanted.cap_add,
+        cap_drop=wanted.cap_drop,
+    )
+    binds = [bind for mount in wanted.mounts for bind in _binds(container.store, mount, secrets)]
+    return {
+        "key": container.id,
+        "parents": list(container.layers),
+        "spec": spec.to_dict(),
+        "user": wanted.user,
+        "workdir": wanted.workdir,
+        "binds": binds,
+        "files": _synthetic_files(hostname),
+        "timeout": wanted.timeout,
+    }
+
+
+def _synthetic_files(hostname: str) -> dict[str, str]:
+    """What every command finds, and no layer gets. The host's own /etc/hosts would make builds differ by machine."""
+    files = {"/etc/hosts": f"127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n"}
+    try:
+        with open(_CERTAIN, encoding="utf-8", errors="surrogateescape") as file:
+            files[_CERTAIN] = file.read()
+    except OSError:
+        files[_CERTAIN] = ""
+    return files
+
+
+def _binds(store: Store, mount: Mount, secrets: Mapping[Secret, bytes | None]) -> list[dict[str, Any]]:
+    """The mount as the worker's ``run`` takes it."""
+    if isinstance(mount, Bind):
+        return [_bind(store, mount)]
+    if isinstance(mount, Tmpfs):
+        return [{"type": "tmpfs", "target": mount.target, "size": mount.size}]
+    if isinstance(mount, Content):
+        return [_file("file", mount.target, mount.data, mode=mount.mode, ro=True)]
+    if isinstance(mount, Secret):
+        data = secrets[mount]
+        if data is None or mount.path is None:
+            return []
+        return [_file("secret", mount.path, data, mode=mount.mode, uid=mount.uid, gid=mount.gid)]
+    names = ("target", "sharing", "mode", "uid", "gid", "ro")
+    bind = {"type": "cache", "id": mount.id or mount.target, **{name: getattr(mount, name) for name in names}}
+    if mount.from_ is not None:
+        bind.update(parents=list(view(store, mount.from_).layers), source=mount.source or "/")
+    return [bind]
+
+
+def _bind(store: Store, mount: Bind) -> dict[str, Any]:
+    shown = {"target": mount.target, "rw": mount.rw}
+    if mount.from_ is not None:
+        return {"type": "snapshot", "parents": list(view(store, mount.from_).layers), "source": mount.source, **shown}
+    if mount.context is not None:
+        root = os.path.abspath(mount.context)
+        return {"type": "bind", "root": root, "source": mount.source, **shown}
+    return {"type": "bind", "source": os.path.abspath(mount.source), "keep": mount.keep, **shown}
+
+
+def _file(kind: str, target: str, data: bytes, **fields: Any) -> dict[str, Any]:
+    return {"type": kind, "target": target, "content": base64.b64encode(data).decode(), **fields}
+
+
+def _leases(wanted: Request) -> list[str]:
+    """What must not be collected while the command runs."""
+    from buildlib.worker.running.caches import folder_name
+
+    return [f"cache:{folder_name(m.id or m.target)}" for m in wanted.mounts if isinstance(m, Cache)]

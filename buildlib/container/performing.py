@@ -1,0 +1,292 @@
+"""How a call that may change files is performed: looked up, or executed and made a layer, or just executed.
+
+With the cache on, a call either has happened, and then the container has one layer more, or it has not: what it left
+in the upper when it failed stays to be looked at until the next call that has to execute clears it away.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import attrs
+
+from buildlib import cache
+from buildlib.cache import Record
+from buildlib.container.state import CHANGED, CLEAN, FAILED, Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from buildlib.cache import Step
+    from buildlib.container import WorkingContainer
+    from buildlib.container.state import State
+
+
+class Call(NamedTuple):
+    """One call on a container that may change its files."""
+
+    step: Callable[[], Step]
+    """Computes what the call depends on; asked only when the cache is on."""
+    execute: Callable[[], Any]
+    """Does it, in the prepared container; what it returns comes back to the caller."""
+    created_by: str
+    """For the history."""
+    comment: str = ""
+    recorded: bool = False
+    """Whether the history gets an entry also when the call makes no layer of its own."""
+    memoise: bool = True
+    """False: executed as if the cache was off."""
+    keeps: Callable[[Any], Sequence[str] | None] | None = None
+    """What of the result the cache record keeps, for a call whose output is wanted again."""
+    wants_kept: bool = False
+    """Whether a record without that is of no use."""
+    verify: Callable[[Any, Step], bool] | None = None
+    """Whether the result belongs to the step: False if the inputs changed meanwhile, so that all is to be done anew."""
+    good: Callable[[Any], bool] | None = None
+    """Whether the result may be remembered; what did not go well becomes part of the container, but of no record."""
+
+
+class Outcome(NamedTuple):
+    """What became of a call."""
+
+    cached: bool
+    result: Any
+    """What ``execute`` returned, or else what a record kept."""
+
+
+ATTEMPTS = 3
+"""How often a call is begun anew whose inputs change while it runs."""
+
+
+def perform(container: WorkingContainer, call: Call) -> Outcome:
+    """Perform ``call``. What ``execute`` raises is passed on."""
+    with container.lock:
+        container.refresh()
+        if not (container.state.cache and call.memoise):
+            return Outcome(False, _plainly(container, call))
+        for _ in range(ATTEMPTS):
+            outcome = _memoised(container, call)
+            if outcome is not None:
+                return outcome
+        from buildlib.errors import CopyError
+
+        raise CopyError(f"{call.created_by}: its sources keep changing", hint="stop what writes to them", path=None)
+
+
+def _plainly(container: WorkingContainer, call: Call) -> Any:
+    with executing(container):
+        # Where the leavings of a failed cached call lie, they are looked at, and not made part of the container.
+        leavings = container.state.upper == FAILED and container.state.cache
+        make_ready(container, FAILED if leavings else CHANGED)
+        result = call.execute()
+        if call.recorded:
+            entry = Entry(call.created_by, call.comment, time.time(), empty_layer=True, files=not leavings)
+            container.save(container.state.evolve(history=(*container.state.history, entry)))
+        return result
+
+
+def _memoised(container: WorkingContainer, call: Call) -> Outcome | None:
+    """The outcome, or None if it has to be tried again."""
+    settle(container)
+    parent = container.state.state_key
+    step = call.step()
+    key = cache.key(parent, step)
+    records = container.store.cache
+    record = None if container.state.no_cache else records.find(key)
+    if record is not None:
+        kept = records.printed(key) if call.wants_kept else None
+        if not (call.wants_kept and kept is None) and _take(container, key, record, call):
+            return Outcome(True, kept)
+    with executing(container):
+        clear_leavings(container)
+        make_ready(container, FAILED)
+        result = call.execute()
+        if call.verify is not None and not call.verify(result, step):
+            return None
+        if call.good is not None and not call.good(result):
+            container.save(container.state.evolve(upper=CHANGED))
+            _note(container, call)
+            return Outcome(False, result)
+        _remember(container, call, key, step, result)
+        return Outcome(False, result)
+
+
+def _note(container: WorkingContainer, call: Call) -> None:
+    entry = Entry(call.created_by, call.comment, time.time(), empty_layer=True, files=True)
+    container.save(container.state.evolve(history=(*container.state.history, entry)))
+
+
+def _take(container: WorkingContainer, key: str, record: Record, call: Call) -> bool:
+    """Put the layer of a record on top; False if it has just been collected."""
+    db, state = container.store.db, container.state
+    with db.transaction() as conn:
+        if conn.execute("SELECT 1 FROM layers WHERE id = ?", (record.layer,)).fetchone() is None:
+            return False
+        entry = Entry(call.created_by, call.comment, record.created)
+        row = (container.id, len(container.layers), record.layer)
+        conn.execute("INSERT INTO container_layers VALUES (?, ?, ?)", row)
+        container.store.cache.use(key)
+        container.write(state.evolve(state_key=record.result, history=(*state.history, entry)))
+    container.layers = (*container.layers, record.layer)
+    return True
+
+
+def _remember(container: WorkingContainer, call: Call, key: str, step: Step, result: Any) -> None:
+    """Make what was written a layer and record it; keep an older layer instead where that one is equal."""
+    store, state, parent = container.store, container.state, container.state.state_key
+    created = time.time()
+    kept = call.keeps(result) if call.keeps is not None else None
+    history = (*state.history, Entry(call.created_by, call.comment, created))
+
+    def record(layer: str) -> None:
+        store.cache.add(key, parent, step, Record(layer, key, created), kept)
+
+    layer = seal(container, state.evolve(state_key=key, history=history), record)
+    if not store.cache.siblings(parent, step.kind, layer):
+        store.layers.measure(layer)
+        return
+    content = store.layers.measured(layer).content_digest
+    older = store.cache.equal(parent, content, layer) if content is not None else None
+    if older is not None:
+        store.cache.add(key, parent, step, older, kept)
+        entry = attrs.evolve(history[-1], created=older.created)
+        _replace(container, layer, older, (*history[:-1], entry))
+
+
+def _replace(container: WorkingContainer, layer: str, older: Record, history: tuple[Entry, ...]) -> None:
+    """Put the older layer where the new, equal one stands on top, and delete that one."""
+    from buildlib.recovery import remove_paths
+
+    store = container.store
+    with store.db.transaction() as conn:
+        row = (older.layer, container.id, len(container.layers) - 1)
+        conn.execute("UPDATE container_layers SET layer = ? WHERE container = ? AND position = ?", row)
+        container.write(container.state.evolve(state_key=older.result, history=history, prepared=older.layer))
+        # Another process may have taken it meanwhile; then it stays, and is garbage later.
+        sql = (
+            "DELETE FROM layers WHERE id = ? AND id NOT IN (SELECT layer FROM container_layers) "
+            "AND id NOT IN (SELECT layer FROM image_layers) AND id NOT IN (SELECT layer FROM cache)"
+        )
+        deleted = conn.execute(sql, (layer,)).rowcount
+    container.layers = (*container.layers[:-1], older.layer)
+    if deleted:
+        remove_paths(store, [f"layers/{layer}"])
+
+
+# --- the upper --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def executing(container: WorkingContainer) -> Iterator[None]:
+    """Nobody else executes in the container within the block; raises :class:`StoreBusy` if somebody does."""
+    with container.store.lease(f"execution:{container.id}", exclusive=True):
+        yield
+
+
+def make_ready(container: WorkingContainer, mark: str) -> None:
+    """Have the folders on disk made for the container's stack, and its upper marked as ``mark``."""
+    state = container.state
+    top = container.layers[-1] if container.layers else ""
+    if state.prepared != top:
+        worker = container.store.worker
+        if state.prepared is not None:
+            worker.call("remove", {"keys": [container.id], "layers": [], "paths": []})
+        worker.call("prepare", {"key": container.id, "parents": list(container.layers)})
+    if state.prepared != top or state.upper != mark:
+        container.save(state.evolve(prepared=top, upper=mark))
+
+
+def clear_leavings(container: WorkingContainer) -> None:
+    """Throw away what a failed call left in the upper."""
+    if container.state.upper == FAILED:
+        with unmounted(container):
+            container.store.worker.call("remove", {"keys": [container.id], "layers": [], "paths": []})
+        container.save(container.state.evolve(prepared=None, upper=CLEAN))
+
+
+def settle(container: WorkingContainer) -> None:
+    """Make changes that no cached call made (through a mount, say) a layer, which counts by its content.
+
+    Without the cache this is what makes a layer of all that was done; see :func:`own`.
+    """
+    state = container.state
+    if state.upper != CHANGED:
+        return
+    if is_untouched(container):
+        container.save(state.evolve(upper=CLEAN if container.mount_point is None else CHANGED))
+        return
+    history = own(state, time.time())
+    with executing(container):
+        layer = seal(container, state.evolve(history=history))
+    store = container.store
+    if not state.cache:
+        store.layers.measure(layer)
+        return
+    content = store.layers.measured(layer).content_digest or layer
+    container.save(container.state.evolve(state_key=cache.changed_state(state.state_key, content)))
+
+
+def own(state: State, now: float) -> tuple[Entry, ...]:
+    """The history with the layer that is about to be made: the last step that may have changed files owns it.
+
+    Where no step is recorded, an entry is made, as buildah makes one at commit.
+    """
+    history = list(state.history)
+    owners = [index for index, entry in enumerate(history) if entry.files]
+    if owners:
+        history[owners[-1]] = attrs.evolve(history[owners[-1]], empty_layer=False, created=now)
+    else:
+        history.append(Entry(state.created_by or shell_of(state), state.history_comment, now))
+    return tuple(attrs.evolve(entry, files=False) if entry.files else entry for entry in history)
+
+
+def shell_of(state: State) -> str:
+    """What buildah writes as the step of a commit when nobody says otherwise."""
+    return " ".join(state.config.config.shell) or "/bin/sh"
+
+
+def seal(container: WorkingContainer, state: State, also: Callable[[str], None] | None = None) -> str:
+    """Turn the upper into a layer, and ``state`` into the container's, in one transaction; return the layer."""
+
+    def together(layer: str) -> None:
+        container.write(state.evolve(upper=CLEAN, prepared=layer))
+        if also is not None:
+            also(layer)
+
+    with unmounted(container):
+        layer = container.store.layers.seal(container.id, container.layers, together)
+        container.layers = (*container.layers, layer)
+    return layer
+
+
+@contextmanager
+def unmounted(container: WorkingContainer) -> Iterator[None]:
+    """The container is not mounted for all to see within the block, and again afterwards if it was."""
+    was = container.mount_point is not None
+    if was:
+        container.umount()
+    try:
+        yield
+    finally:
+        if was:
+            container.mount()
+
+
+def is_untouched(container: WorkingContainer) -> bool:
+    """Whether the upper holds nothing, and its root is as the layer below has it. When in doubt, it is not."""
+    upper = f"{container.store.root}/containers/{container.id}/upper"
+    try:
+        if os.listdir(upper):
+            return False
+        own = os.stat(upper)
+        if not container.layers:
+            return (own.st_uid, own.st_gid, own.st_mode & 0o7777) == (0, 0, 0o755)
+        below = os.stat(container.store.layers.path(container.layers[-1]))
+    except FileNotFoundError:
+        return container.state.prepared is None
+    except OSError:
+        return False
+    return (own.st_uid, own.st_gid, own.st_mode) == (below.st_uid, below.st_gid, below.st_mode)

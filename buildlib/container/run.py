@@ -1,0 +1,226 @@
+"""Running a command in a working container: what it gets, what the cache knows it by, and what comes back."""
+
+from __future__ import annotations
+
+import posixpath
+import time
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from buildlib.cache import Step
+from buildlib.container.mounts import Bind, Secret, describe
+from buildlib.container.performing import Call, perform
+from buildlib.errors import RunError, RunTimeout, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from buildlib.container import WorkingContainer
+    from buildlib.container.mounts import Mount
+    from buildlib.container.streams import Stream
+    from buildlib.oci import ContainerConfig
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DEFAULT_SHELL = ("/bin/sh", "-c")
+NETWORKS = {"default": "host", "host": "host", "none": "none"}
+
+
+@frozen
+class RunResult:
+    """What a command left behind.
+
+    ``stdout``, ``stderr`` and ``output`` (both, in the order in which they came) are what was captured; if nothing
+    was, ``output`` holds the last lines, as far as they passed through this process.
+    ``duration`` is in seconds; ``cached`` says that the command was not executed, for its outcome was known.
+    """
+
+    exit_code: int
+    stdout: str = ""
+    stderr: str = ""
+    output: str = ""
+    duration: float = 0.0
+    cached: bool = False
+
+
+@frozen
+class Request:
+    """A command with everything that it gets, fully expanded."""
+
+    argv: tuple[str, ...]
+    env: tuple[str, ...]
+    user: str
+    workdir: str
+    mounts: tuple[Mount, ...] = ()
+    network: str = "host"
+    hostname: str = ""
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    proxy: tuple[str, ...] = ()
+    """Variables that the command sees, but that must not decide what is built."""
+    stdin: Any = None
+    timeout: float | None = None
+
+    def values(self) -> dict[str, Any]:
+        """What of it is part of the key; secrets only by their names, binds by digests that come beside it."""
+        import hashlib
+
+        values: dict[str, Any] = {
+            "argv": self.argv,
+            "env": self.env,
+            "user": self.user,
+            "workdir": self.workdir,
+            "network": self.network,
+            "hostname": self.hostname,
+            "mounts": [describe(mount) for mount in self.mounts],
+            "cap_add": sorted(self.cap_add),
+            "cap_drop": sorted(self.cap_drop),
+        }
+        if isinstance(self.stdin, bytes):
+            values["stdin"] = hashlib.sha256(self.stdin).hexdigest()
+        return values
+
+
+def request(
+    config: ContainerConfig,
+    command: str | Sequence[str],
+    *,
+    shell: Sequence[str] | None,
+    env: Mapping[str, str] | None,
+    user: str | None,
+    workdir: str | None,
+    mounts: Iterable[Mount],
+    network: str,
+    hostname: str | None,
+    proxy: Mapping[str, str] | None,
+    cap_add: Iterable[str],
+    cap_drop: Iterable[str],
+    stdin: Any,
+    timeout: float | None,
+) -> Request:
+    """A request with the defaults of the config filled in. Pure. Raises :class:`UsageError`."""
+    if network not in NETWORKS:
+        raise UsageError(f"there is no network {network!r}", hint=f"it can be {', '.join(sorted(NETWORKS))}")
+    if isinstance(command, str):
+        argv = (*(shell or config.shell or DEFAULT_SHELL), command)
+    else:
+        argv = tuple(str(word) for word in command)
+    if not argv or not argv[0]:
+        raise UsageError("there is no command to run")
+    home = posixpath.join("/", config.working_dir or "/")
+    return Request(
+        argv,
+        merge_env(config.env, env or {}),
+        config.user if user is None else user,
+        posixpath.normpath(posixpath.join(home, workdir or "")),
+        tuple(mounts),
+        NETWORKS[network],
+        (hostname if hostname is not None else config.hostname) or "",
+        proxy=tuple(f"{name}={value}" for name, value in (proxy or {}).items()),
+        cap_add=tuple(cap_add),
+        cap_drop=tuple(cap_drop),
+        stdin=stdin,
+        timeout=timeout,
+    )
+
+
+def merge_env(base: Iterable[str], more: Mapping[str, str]) -> tuple[str, ...]:
+    """The variables of ``base`` with those of ``more`` set, and a PATH."""
+    merged = {word.partition("=")[0]: word.partition("=")[2] for word in base}
+    merged.update({str(name): str(value) for name, value in more.items()})
+    merged.setdefault("PATH", DEFAULT_PATH)
+    return tuple(f"{name}={value}" for name, value in merged.items())
+
+
+class Output:
+    """Where the output of a command goes."""
+
+    def __init__(self, stdout: Stream, stderr: Stream, capture: bool) -> None:
+        self.stdout = stdout
+        self.stderr = stderr
+        self.capture = capture
+
+
+def run(
+    container: WorkingContainer,
+    wanted: Request,
+    output: Output,
+    *,
+    check: bool,
+    cache: bool | None,
+    add_history: bool | None,
+    created_by: str | None,
+    comment: str | None,
+) -> RunResult:
+    """Run a command in ``container``; see :meth:`WorkingContainer.run`."""
+    from buildlib.container.execution import execute
+    from buildlib.container.inputs import bind_digests
+
+    started = time.monotonic()
+    secret = any(isinstance(mount, Secret) for mount in wanted.mounts)
+    stdin_known = wanted.stdin is None or isinstance(wanted.stdin, bytes)
+
+    def step() -> Step:
+        digests, names = bind_digests(container, [mount for mount in wanted.mounts if isinstance(mount, Bind)])
+        return Step("run", wanted.values(), digests, names)
+
+    def attempt() -> RunResult:
+        result = execute(container, wanted, output)
+        if check and result.exit_code:
+            raise _failed(container, wanted, result)
+        return result
+
+    call = Call(
+        step,
+        attempt,
+        created_by if created_by is not None else " ".join(wanted.argv),
+        comment or "",
+        recorded=created_by is not None if add_history is None else add_history,
+        memoise=cache is not False and stdin_known and not any(_kept(mount) for mount in wanted.mounts),
+        keeps=(lambda r: (r.stdout, r.stderr, r.output)) if output.capture and not secret else None,
+        wants_kept=output.capture,
+        good=lambda r: r.exit_code == 0,
+    )
+    outcome = perform(container, call)
+    if not outcome.cached:
+        result: RunResult = outcome.result
+        return result
+    stdout, stderr, both = outcome.result or ("", "", "")
+    return RunResult(0, stdout, stderr, both, time.monotonic() - started, cached=True)
+
+
+def _kept(mount: Mount) -> bool:
+    """Whether the command may change something outside of the container, which no cache can bring back."""
+    return isinstance(mount, Bind) and mount.keep
+
+
+def _failed(container: WorkingContainer, wanted: Request, result: RunResult) -> RunError:
+    line = wanted.argv[-1] if wanted.argv[:-1] == DEFAULT_SHELL else " ".join(wanted.argv)
+    shown = line if len(line) <= 200 else line[:197] + "…"
+    hints = {
+        126: "the file is not executable, or its interpreter is missing",
+        127: "is it installed, and in the PATH?",
+        137: "it was killed; was there enough memory?",
+    }
+    error = RunError(
+        f"{shown!r} ended with exit code {result.exit_code}",
+        hint=hints.get(result.exit_code),
+        argv=list(wanted.argv),
+        exit_code=result.exit_code,
+        output=result.output,
+    )
+    error.container = container
+    return error
+
+
+def timed_out(container: WorkingContainer, wanted: Request, output: str) -> RunTimeout:
+    """The error for a command whose time was over."""
+    error = RunTimeout(
+        f"{wanted.argv[-1][:200]!r} took longer than {wanted.timeout:g} s and was killed",
+        hint="give it more time, or find out what it waits for",
+        argv=list(wanted.argv),
+        exit_code=137,
+        output=output,
+    )
+    error.container = container
+    return error
