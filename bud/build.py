@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 
+from bud.dispatch import is_remote
 from bud.errors import DockerfileError, StepFailed
 from bud.plan import Options, make_plan
 from bud.progress import Progress
@@ -58,6 +58,7 @@ class Request(NamedTuple):
     network: str = "host"
     format: str = "oci"
     squash: bool = False
+    """One layer of all new layers; those of the base stay."""
     timestamp: int | None = None
     source_date_epoch: int | None = None
     rewrite_timestamp: bool = False
@@ -211,10 +212,10 @@ class _Build:
         return result.cached
 
     def script(self, step: RunStep) -> list[Any]:
-        from buildlib import Content
-
         if step.script is None:
             return []
+        from buildlib import Content
+
         path, text = step.script
         return [Content(path, text.encode("utf-8", "surrogateescape"))]
 
@@ -251,21 +252,17 @@ class _Build:
                 ro=mount.readonly,
             )
         if wanted.origin.kind == "context":
-            return self.bind_context(step, wanted)
+            return self.bind_context(wanted)
         return Bind(mount.source, mount.target, self.source_of(wanted.origin), not mount.readonly)
 
-    def bind_context(self, step: RunStep, wanted: RunMount) -> Any:
+    def bind_context(self, wanted: RunMount) -> Any:
         """A part of the build context, mounted; what is ignored is not in it."""
         from buildlib import Bind
 
         mount = wanted.mount
         if self.request.ignore:
             return Bind(mount.source, mount.target, self.filtered_context(), not mount.readonly)
-        root = os.path.realpath(self.request.context)
-        path = os.path.realpath(os.path.join(root, mount.source.lstrip("/")))
-        if path != root and not path.startswith(root.rstrip("/") + "/"):
-            raise step.at.error(f"the mount source {mount.source} leads out of the build context")
-        return Bind(path, mount.target, rw=not mount.readonly)
+        return Bind(mount.source, mount.target, rw=not mount.readonly, context=self.request.context)
 
     def filtered_context(self) -> WorkingContainer:
         """The context without what is ignored, as a container that mounts can be taken from."""
@@ -303,7 +300,6 @@ class _Build:
         if not step.is_add:
             container.copy(*step.sources, parents=step.parents, **options)
             return
-        options["checksum"] = step.checksum or None
         if step.unpack is not None:
             options["unpack"] = step.unpack
         container.add(*step.sources, **options)
@@ -327,7 +323,7 @@ class _Build:
         step = self.progress.step("exporting to image")
         image = container.commit(
             names=request.names,
-            squash=request.squash,
+            squash="new" if request.squash else False,
             timestamp=request.timestamp,
             source_date_epoch=request.source_date_epoch,
             rewrite_timestamp=request.rewrite_timestamp,
@@ -365,7 +361,8 @@ def _unsupported(step: Step) -> str | None:
     if isinstance(step, CopyStep):
         if step.origin.kind == "named":
             return f"the build context {step.origin.name}"
-        return "--keep-git-dir" if step.keep_git_dir is not None else None
+        remote = next((source for source in step.sources if is_remote(source)), None)
+        return f"ADD from the network ({remote})" if remote is not None else None
     if not isinstance(step, RunStep):
         return None
     if step.security != "sandbox":

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from buildlib.container import RunResult, WorkingContainer
-    from buildlib.container.mounts import Bind, Cache, Secret, Tmpfs
+    from buildlib.container.mounts import Bind, Cache, Content, Secret, Tmpfs
     from buildlib.errors import BuildlibError
     from buildlib.image import Image
     from buildlib.oci import Descriptor, Digest, ImageConfig, Manifest, Platform, Reference
@@ -31,6 +31,7 @@ __all__ = [
     "Bind",
     "BuildlibError",
     "Cache",
+    "Content",
     "Descriptor",
     "Digest",
     "IgnorePatterns",
@@ -54,6 +55,7 @@ _HOMES = {
     "Bind": "container.mounts",
     "BuildlibError": "errors",
     "Cache": "container.mounts",
+    "Content": "container.mounts",
     "Descriptor": "oci",
     "Digest": "oci",
     "IgnorePatterns": "patterns",
