@@ -73,6 +73,7 @@ def run(args: Arguments) -> int:
             hostname=args.hostname,
             cap_add=args.cap_add,
             cap_drop=args.cap_drop,
+            cache=False,  # what a failed step of a build left in its container is there to be looked at
             created_by=f"/bin/sh -c {' '.join(command)}" if args.add_history else None,
         )
     return int(done.exit_code)
