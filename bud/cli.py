@@ -127,6 +127,7 @@ def _report(error: BuildlibError) -> int:
 
 def _build(args: Arguments) -> int:
     from bud.build import build
+    from bud.errors import StepFailed
     from bud.progress import Progress
 
     _check(args)
@@ -134,8 +135,13 @@ def _build(args: Arguments) -> int:
     quiet = args.quiet or args.progress in ("none", "quiet")
     from buildlib import Store
 
-    with Store.open(args.root or None) as store:
-        image = build(store, request, Progress(None if quiet else sys.stderr))
+    try:
+        with Store.open(args.root or None) as store:
+            image = build(store, request, Progress(None if quiet else sys.stderr))
+    except StepFailed as error:
+        if args.root and error.hint:
+            error.hint = error.hint.replace("buildlib run", f"buildlib --root {args.root} run")
+        raise
     if args.iidfile is not None:
         with open(args.iidfile, "w", encoding="ascii") as file:
             file.write(f"sha256:{image.id}")

@@ -73,10 +73,22 @@ def run(args: Arguments) -> int:
             hostname=args.hostname,
             cap_add=args.cap_add,
             cap_drop=args.cap_drop,
+            stdin=_standard_input(),
             cache=False,  # what a failed step of a build left in its container is there to be looked at
             created_by=f"/bin/sh -c {' '.join(command)}" if args.add_history else None,
         )
     return int(done.exit_code)
+
+
+def _standard_input() -> int | None:
+    """The descriptor, None if this process was started without one."""
+    import os
+
+    try:
+        os.fstat(0)
+    except OSError:
+        return None
+    return 0
 
 
 def _variables(words: list[str]) -> dict[str, str]:
