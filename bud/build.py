@@ -141,6 +141,8 @@ class _Build:
         total = stage.layer_steps + (stage.base.kind == "image")
         number = total - stage.layer_steps
         label = "" if len(plan.stages) == 1 else f"{stage.label} "
+        if number:
+            self.progress.step(f"[{label}{1:>{len(str(total))}}/{total}] FROM {stage.base.name}").end()
         for step in stage.steps:
             if isinstance(step, ConfigStep):
                 self.configure(container, step)
