@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bud import cli
 from bud.build import Request, SecretSource, build
 from bud.dockerignore import find, read
 from bud.errors import DockerfileError, StepFailed
@@ -360,3 +361,29 @@ def test_progress_is_told(bud: Builder) -> None:
 def test_a_build_argument_that_nobody_wants_is_warned_of(bud: Builder) -> None:
     bud("FROM BASE\n", plan={"build_args": {"X": "1"}})
     assert "[Warning] one or more build args were not consumed: [X]\n" in bud.out.getvalue()
+
+
+def test_the_command_prints_the_id_or_writes_it(
+    bud: Builder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bud.file("Dockerfile", f"FROM {BASE}\nRUN echo told\n")
+    root = f"--root={bud.store.root}"
+    assert cli.main([root, "-t", "site", str(bud.context)]) == 0
+    output = capsys.readouterr()
+    image = bud.store.image("localhost/site")
+    assert output.out == f"{image.id}\n"
+    assert "[2/2] RUN echo told" in output.err
+    assert cli.main([root, "-q", f"--iidfile={tmp_path}/id", str(bud.context)]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert (tmp_path / "id").read_text() == f"sha256:{image.id}"
+
+
+def test_the_command_ends_with_the_exit_code_of_a_failed_run(bud: Builder, capfd: pytest.CaptureFixture[str]) -> None:
+    bud.file("Dockerfile", f"FROM {BASE}\nRUN echo why >&2; exit 42\n")
+    assert cli.main([f"--root={bud.store.root}", "-q", "--force-rm", str(bud.context)]) == 42
+    output = capfd.readouterr()
+    assert output.out == ""
+    assert output.err == (
+        "Error: Dockerfile:2: 'echo why >&2; exit 42' ended with exit code 42\nthe last lines it printed:\n    why\n"
+    )
+    assert bud.store.containers() == []
