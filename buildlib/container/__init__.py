@@ -51,6 +51,7 @@ class WorkingContainer:
         self._text: str = row[5]
         self._state: State | None = None
         self._lease: Lease | None = None
+        self._kept = False
 
     # --- coming and going ---------------------------------------------------------------------------------------------
 
@@ -67,9 +68,11 @@ class WorkingContainer:
         from buildlib.container.creating import create
 
         fields = {"cache": cache or no_cache, "no_cache": no_cache, "format": format, **options}
-        container = create(store, image, image_name, name, fields)
-        if temporary:
-            container._keep_while_alive()
+        store.recover()
+        with store.db.transaction():  # a temporary container is never without its lease, whenever this process dies
+            container = create(store, image, image_name, name, fields)
+            if temporary:
+                container._keep_while_alive()
         return container
 
     @classmethod
@@ -81,16 +84,16 @@ class WorkingContainer:
             raise NotFound(f"there is no container {id[:12]}", kind="container", name=id)
         return cls(store, row, _layers(store, id))
 
+    def keep(self) -> None:
+        """From now on it outlives this process, and the end of a ``with`` block, however it was made."""
+        self._kept = True
+        if self._lease is not None:
+            self._lease.drop()
+            self._lease = None
+
     def _keep_while_alive(self) -> None:
         if self._lease is None:
             self._lease = self.store.lease(f"container:{self.id}", note={"temporary": True})
-
-    def keep(self) -> None:
-        """Let it outlive this process, although it was made ``temporary``."""
-        with self.lock:
-            if self._lease is not None:
-                self._lease.drop()
-                self._lease = None
 
     def remove(self) -> None:
         """Unmount and delete it. What was committed stays, and so does what the cache remembers."""
@@ -114,9 +117,11 @@ class WorkingContainer:
         with self.lock:
             self.refresh()
             settle(self)
-            other = fork(self, name)
-        if temporary:
-            other._keep_while_alive()
+            self.store.recover()
+            with self.store.db.transaction():
+                other = fork(self, name)
+                if temporary:
+                    other._keep_while_alive()
         return other
 
     def __enter__(self) -> WorkingContainer:
@@ -124,7 +129,7 @@ class WorkingContainer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if self.exists:
+        if self.exists and not self._kept:
             self.remove()
 
     # --- what it is ---------------------------------------------------------------------------------------------------
@@ -226,7 +231,7 @@ class WorkingContainer:
         chmod: str | int | None = None, exclude: Sequence[str] = (), ignore: IgnorePatterns | Sequence[str] = (),
         parents: bool = False, link: bool = False, contents: Mapping[str, bytes | str] | None = None,
         empty_wildcard: bool = False, created_by: str | None = None, comment: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> bool:  # fmt: skip
         """Copy files and the contents of directories to ``dest``, which starts at the working directory.
 
         ``sources`` are paths of the host; or below ``context``, which they can't leave; or from the root of ``from_``,
@@ -236,11 +241,12 @@ class WorkingContainer:
         keeps the directories above (from ``/./`` on). ``empty_wildcard``: a pattern may match nothing. ``link`` is
         accepted: the cache makes no use of it. Rules: Dockerfile reference, "COPY".
 
-        Raises :class:`CopyError`, :class:`UsageError`, :class:`StoreFull`.
+        Says whether nothing had to be done, because the cache had the outcome. Raises :class:`CopyError`,
+        :class:`UsageError`, :class:`StoreFull`.
         """
         from buildlib.container.copy import copy
 
-        copy(
+        return copy(
             self, "copy", sources, dest, context=context, from_=from_, chown=chown, chmod=chmod, exclude=exclude,
             ignore=ignore, parents=parents, contents=contents, empty_wildcard=empty_wildcard,
             created_by=created_by, comment=comment,
@@ -251,14 +257,14 @@ class WorkingContainer:
         chmod: str | int | None = None, exclude: Sequence[str] = (), ignore: IgnorePatterns | Sequence[str] = (),
         link: bool = False, contents: Mapping[str, bytes | str] | None = None, unpack: bool = True,
         empty_wildcard: bool = False, created_by: str | None = None, comment: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> bool:  # fmt: skip
         """As :meth:`copy`, and with ``unpack`` a tar archive (by its contents, compressed or not) is unpacked.
 
         That is into ``dest``, which then is a directory; ``chown`` applies, ``chmod`` and ``exclude`` do not.
         """
         from buildlib.container.copy import copy
 
-        copy(
+        return copy(
             self, "add", sources, dest, context=context, from_=from_, chown=chown, chmod=chmod, exclude=exclude,
             ignore=ignore, parents=False, contents=contents, empty_wildcard=empty_wildcard, unpack=unpack,
             created_by=created_by, comment=comment,
@@ -267,15 +273,15 @@ class WorkingContainer:
     def mkdir(
         self, path: str, mode: int = 0o755, owner: str = "0:0", *,
         created_by: str | None = None, comment: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> bool:  # fmt: skip
         """Make a directory and those above it, as far as they are missing; one that is there stays as it is.
 
         All that are made have ``mode`` and belong to ``owner``, which is looked up in the container as for
-        :meth:`copy`. Raises :class:`CopyError` when a file is in the way.
+        :meth:`copy`. Says whether the cache had it. Raises :class:`CopyError` when a file is in the way.
         """
         from buildlib.container.copy import mkdir
 
-        mkdir(self, path, mode, owner, created_by, comment)
+        return mkdir(self, path, mode, owner, created_by, comment)
 
     # --- config and commit --------------------------------------------------------------------------------------------
 
@@ -361,6 +367,14 @@ class WorkingContainer:
 
         with self.lock:
             return umount(self)
+
+
+def __getattr__(name: str) -> object:
+    if name != "RunResult":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from buildlib.container.run import RunResult
+
+    return RunResult
 
 
 def _layers(store: Store, id: str) -> tuple[str, ...]:

@@ -106,7 +106,7 @@ def copy(
     comment: str | None,
     unpack: bool = False,
     **options: Any,
-) -> None:
+) -> bool:
     """See :meth:`WorkingContainer.copy`; ``kind`` is "copy" or "add"."""
     if not dest:
         raise UsageError("there is no destination to copy to")
@@ -152,7 +152,7 @@ def copy(
         recorded=created_by is not None,
         verify=verify,
     )
-    perform(container, call)
+    return perform(container, call).cached
 
 
 def absolute_dest(dest: str, workdir: str) -> str:
@@ -169,7 +169,7 @@ def absolute_dest(dest: str, workdir: str) -> str:
 
 def mkdir(
     container: WorkingContainer, path: str, mode: int, owner: str, created_by: str | None, comment: str | None
-) -> None:
+) -> bool:
     """See :meth:`WorkingContainer.mkdir`."""
     inside = container.state.config.config.working_dir or "/"
     whole = posixpath.normpath(posixpath.join("/", inside, path))
@@ -188,4 +188,4 @@ def mkdir(
         comment or "",
         recorded=created_by is not None,
     )
-    perform(container, call)
+    return perform(container, call).cached

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from buildlib.container.inputs import view
+from buildlib.container.inputs import View, view
 from buildlib.container.mounts import Bind, Cache, Content, Secret, Tmpfs
 from buildlib.container.run import RunResult, timed_out
 from buildlib.container.streams import Pump, descriptor
@@ -160,4 +160,8 @@ def _leases(wanted: Request) -> list[str]:
     """What must not be collected while the command runs."""
     from buildlib.worker.running.caches import folder_name
 
-    return [f"cache:{folder_name(m.id or m.target)}" for m in wanted.mounts if isinstance(m, Cache)]
+    needed = [f"cache:{folder_name(m.id or m.target)}" for m in wanted.mounts if isinstance(m, Cache)]
+    for mount in wanted.mounts:
+        if isinstance(mount, Bind | Cache) and isinstance(mount.from_, View):
+            needed += [f"layer:{layer}" for layer in mount.from_.layers]
+    return needed

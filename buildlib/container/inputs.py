@@ -44,11 +44,13 @@ class View(NamedTuple):
         return {"view": {"parents": list(self.layers)}}
 
 
-def view(store: Store, from_: str | Image | WorkingContainer) -> View:
+def view(store: Store, from_: str | Image | WorkingContainer | View) -> View:
     """The files that ``from_`` names: a container or an image, or what either is called."""
     from buildlib.container import WorkingContainer
     from buildlib.container.performing import settle
 
+    if isinstance(from_, View):
+        return from_
     if isinstance(from_, str):
         row = store.db.row("SELECT id FROM containers WHERE name = ? OR id = ?", (from_, from_))
         from_ = WorkingContainer.load(store, row[0]) if row else _image(store, from_)

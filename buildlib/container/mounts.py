@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from buildlib.container import WorkingContainer
+    from buildlib.container.inputs import View
     from buildlib.image import Image
 
 SHARING = ("shared", "private", "locked")
@@ -30,7 +31,7 @@ class Bind:
 
     source: str
     target: str
-    from_: str | Image | WorkingContainer | None = None
+    from_: str | Image | WorkingContainer | View | None = None
     rw: bool = False
     keep: bool = False
     context: str | None = None
@@ -51,7 +52,7 @@ class Cache:
     mode: int = 0o755
     uid: int = 0
     gid: int = 0
-    from_: str | Image | WorkingContainer | None = None
+    from_: str | Image | WorkingContainer | View | None = None
     source: str | None = None
     ro: bool = False
 

@@ -6,10 +6,10 @@ import posixpath
 import time
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from buildlib.cache import Step
-from buildlib.container.mounts import Bind, Secret, describe
+from buildlib.container.mounts import Bind, Cache, Secret, describe
 from buildlib.container.performing import Call, perform
 from buildlib.errors import RunError, RunTimeout, UsageError
 
@@ -157,6 +157,7 @@ def run(
     from buildlib.container.inputs import bind_digests
 
     started = time.monotonic()
+    wanted = _seen_once(container, wanted)
     secret = any(isinstance(mount, Secret) for mount in wanted.mounts)
     stdin_known = wanted.stdin is None or isinstance(wanted.stdin, bytes)
 
@@ -187,6 +188,19 @@ def run(
         return result
     stdout, stderr, both = outcome.result or ("", "", "")
     return RunResult(0, stdout, stderr, both, time.monotonic() - started, cached=True)
+
+
+def _seen_once(container: WorkingContainer, wanted: Request) -> Request:
+    """Let what mounts show be found out once, so that what is hashed is what is mounted."""
+    from buildlib.container.inputs import view
+
+    mounts = tuple(
+        evolve(mount, from_=view(container.store, mount.from_))
+        if isinstance(mount, Bind | Cache) and mount.from_ is not None
+        else mount
+        for mount in wanted.mounts
+    )
+    return evolve(wanted, mounts=mounts) if mounts else wanted
 
 
 def _kept(mount: Mount) -> bool:
