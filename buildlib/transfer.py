@@ -11,7 +11,7 @@ from buildlib.errors import InvalidReference, NotFound, TransportError, UsageErr
 from buildlib.events import silent
 from buildlib.exchange import StoreDestination, StoreSource
 from buildlib.image import Image
-from buildlib.names import near, normalise
+from buildlib.names import LOCAL, near, normalise
 from buildlib.oci import History, ImageConfig, Manifest, Platform, Reference
 from buildlib.transports.copy import copy
 from buildlib.transports.layout import split
@@ -124,8 +124,8 @@ def base_image(
         found = pull(store, image, (), platform, **options)
         return found, found.name or image
     here, problem = _here(store, image, platform)
-    if problem is not None and policy == "never":
-        raise problem
+    if problem is not None and (policy == "never" or image.startswith(f"{LOCAL}/")):
+        raise problem  # what was built here is in no registry
     if here is None or policy in ("always", "newer"):
         here = _fetch(store, image, platform, here if policy == "newer" else None, options)
     return here, here.name or here.id
