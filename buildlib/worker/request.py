@@ -81,6 +81,7 @@ def _to_the_end(work: Callable[[], None]) -> NoReturn:
     code = 1
     try:
         signal.signal(signal.SIGTERM, _cancel)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         work()
         code = 0
     except Cancelled:

@@ -36,11 +36,12 @@ class Request:
         self.sock = sock
         self.notes = notes
         """Where a contained child says how it goes; the answer is ours to give."""
-        self.started: dict[str, Any] | None = None
+        self.started: dict[str, Any] = {}
         self.error: dict[str, Any] | None = None
         self.held: tuple[int, ...] = ()
         self.deadline: float | None = None
         self.timed_out = False
+        self.cancelled = False
 
     def hear(self) -> bool:
         """Take a note; False when there are no more."""
@@ -51,15 +52,19 @@ class Request:
             return False
         self.held += fds
         self.error = note.get("error", self.error)
-        self.started = note.get("started", self.started)
-        if "started" in note and note["started"]["timeout"] is not None and self.deadline is None:
-            self.deadline = time.monotonic() + note["started"]["timeout"]
+        if "started" in note:
+            self.started = note["started"]
+            if self.cancelled:
+                self.kill()
+            elif self.started["timeout"] is not None:
+                self.deadline = time.monotonic() + self.started["timeout"]
         return True
 
     def cancel(self) -> None:
         """The client hung up: end the child; one that may have begun something is asked to clear it away."""
+        self.cancelled = True
         self.error = Cancelled("the request was cancelled").to_dict()
-        if self.started is not None:
+        if self.started:
             self.kill()
         else:
             os.kill(self.pid, signal.SIGTERM)
@@ -68,7 +73,7 @@ class Request:
     def overdue(self) -> None:
         """Its time is over."""
         self.deadline = None
-        self.timed_out = self.started is not None
+        self.timed_out = bool(self.started)
         self.kill()
 
     def kill(self) -> None:
@@ -87,7 +92,7 @@ class Request:
             self.notes.close()
             for fd in self.held:
                 os.close(fd)
-            if self.error is None and self.started is not None:
+            if self.error is None and self.started:
                 code = 128 - code if code < 0 else code
                 return {"reply": {"exit_code": code, "timed_out": self.timed_out}}
         if self.error is not None and (self.notes is not None or code):
@@ -163,28 +168,33 @@ class Server:
             return
         if name in operations.CONTAINED:
             ours, theirs = socket.socketpair()
-            pid = self._fork_contained()
+            pid = self._fork(contained=True)
             if pid == 0:
                 perform_contained(sock, theirs, self.root, name)
             theirs.close()
             request = Request(pid, sock, ours)
             self._watch(ours.fileno(), select.POLLIN, lambda: self._hear(request))
         else:
-            pid = os.fork()
+            pid = self._fork()
             if pid == 0:
                 perform(sock, self.root, name)
             request = Request(pid, sock)
         self._watch(sock.fileno(), select.POLLRDHUP, lambda: self._cancel(request))
         self._follow(request)
 
-    def _fork_contained(self) -> int:
-        namespaces.unshare(namespaces.NEWPID)
+    def _fork(self, *, contained: bool = False) -> int:
+        # A child that is cancelled before it has a handler shall not miss it: it unblocks the signal when it has one.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         pid = -1
         try:
+            if contained:
+                namespaces.unshare(namespaces.NEWPID)
             pid = os.fork()
         finally:
-            if pid != 0:  # only the child is in there; the next one gets another
-                namespaces.setns(self.home, namespaces.NEWPID)
+            if pid != 0:
+                if contained:  # only the child is in there; the next one gets another
+                    namespaces.setns(self.home, namespaces.NEWPID)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         return pid
 
     def _follow(self, request: Request) -> None:
@@ -207,9 +217,9 @@ class Server:
         if request.notes is not None:
             self._unwatch(request.notes.fileno())
         answer = request.reap()
-        after = request.started and request.started["after"]
+        after = request.started.get("after")
         if answer is not None and after:
-            pid = os.fork()
+            pid = self._fork()
             if pid == 0:
                 finish(request.sock, self.root, after, answer)
             self._follow(Request(pid, request.sock))

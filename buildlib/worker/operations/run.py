@@ -87,7 +87,9 @@ def _with_user(process: Process, tree: str, words: str | None) -> Process:
     finally:
         os.close(fd)
     if words is not None:
-        user = User(found.uid, found.gid, process.user.umask, found.additional_gids)
+        # The primary group is one of the supplementary ones, too, so that no setgid program sheds it (CVE-2022-36109).
+        groups = tuple(dict.fromkeys((found.gid, *found.additional_gids)))
+        user = User(found.uid, found.gid, process.user.umask, groups)
         process = evolve(process, user=user)
     if any(word.startswith("HOME=") for word in process.env):
         return process
