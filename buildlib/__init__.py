@@ -19,8 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from buildlib.container import RunResult, WorkingContainer
+    from buildlib.container import WorkingContainer
     from buildlib.container.mounts import Bind, Cache, Content, Secret, Tmpfs
+    from buildlib.container.run import RunResult
     from buildlib.errors import BuildlibError
     from buildlib.image import Image
     from buildlib.oci import Descriptor, Digest, ImageConfig, Manifest, Platform, Reference
@@ -64,7 +65,7 @@ _HOMES = {
     "Manifest": "oci",
     "Platform": "oci",
     "Reference": "oci",
-    "RunResult": "container",
+    "RunResult": "container.run",
     "Secret": "container.mounts",
     "Store": "store",
     "Tmpfs": "container.mounts",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import namedtuple
 
-from buildlib.errors import BuildlibError, DigestMismatch, NotFound
+from buildlib.errors import BuildlibError, DigestMismatch, LayerError, NotFound
 from buildlib.recovery import orphans
 
 TYPE_CHECKING = False
@@ -89,11 +89,41 @@ def _blobs(store: Store) -> Iterator[Finding]:
 
 
 def _layers(store: Store) -> Iterator[Finding]:
-    """Layers that were made here. One that was unpacked from a foreign tar can't be rebuilt to the byte."""
-    for layer, diff_id in store.db.rows("SELECT id, diff_id FROM layers WHERE content_digest IS NOT NULL"):
+    """Whether folders still hold what they were made of."""
+    for layer, diff_id, own in store.db.rows("SELECT id, diff_id, content_digest IS NOT NULL FROM layers"):
         try:
-            actual = store.worker.call("measure", store.layers.tar(layer))["diff_id"]
+            if diff_id is not None:
+                yield from _made_here(store, layer, diff_id) if own else _unpacked(store, layer, diff_id)
         except NotFound:
+            continue  # collected by another process while this one was reading
+
+
+def _made_here(store: Store, layer: str, diff_id: str) -> Iterator[Finding]:
+    actual = store.worker.call("measure", {**store.layers.tar(layer), "content": False})["diff_id"]
+    if actual != diff_id:
+        yield Finding("layer", layer, f"its files changed: the DiffID was {diff_id} and is now {actual}")
+
+
+def _unpacked(store: Store, layer: str, diff_id: str) -> Iterator[Finding]:
+    """A foreign tar can't be rebuilt to the byte from the folder; so it is unpacked once more and compared.
+
+    Not where the folder depends on its parents, or where its blob is gone.
+    """
+    sql = (
+        "SELECT digest FROM layer_blobs JOIN layers USING (diff_id) "
+        "WHERE layers.id = ? AND recipe IS NULL AND parent_chain IS NULL AND files IS NULL"
+    )
+    for (digest,) in store.db.rows(sql, (layer,)):
+        if not store.blobs.has(digest):
             continue
-        if actual != diff_id:
-            yield Finding("layer", layer, f"its files changed: the DiffID was {diff_id} and is now {actual}")
+        with store.lease() as lease, store.blobs.open(digest) as file:
+            try:
+                fresh = store.layers.ingest(file.fileno(), lease)
+            except LayerError as error:
+                yield Finding("blob", digest, error.message)
+                continue
+            measured = [store.worker.call("measure", {"layer": each}) for each in (fresh.layer, layer)]
+            store.layers.discard([fresh])
+        if measured[0]["diff_id"] != measured[1]["diff_id"]:
+            yield Finding("layer", layer, f"its files are not those of its blob {digest}")
+        return

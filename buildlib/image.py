@@ -219,9 +219,11 @@ def add(store: Store, config: bytes, manifest: bytes, layers: Sequence[str], nam
     platform = (parsed.os, parsed.architecture, parsed.variant)
     row = (digest.hex, described.digest, _created(parsed), size, *platform)
     with store.lease(f"blob:{digest}", f"blob:{described.digest}"):
-        for blob, of in ((config, digest), (manifest, described.digest)):
-            if not store.blobs.has(of):
-                store.blobs.add(blob)
+        missing = [data for data, of in ((config, digest), (manifest, described.digest)) if not store.blobs.has(of)]
+        for data in missing:
+            store.blobs.add(data)
+        if missing:
+            store.blobs.sync()  # their names are on the disk, and those of layers pulled just now, before the rows are
         with store.db.transaction() as conn:
             # An image that is there keeps its layers, which are equal; the manifest that came last is the one to push.
             conn.execute(

@@ -239,8 +239,8 @@ class Store:
     def check(self, *, digests: bool = True, diff_ids: bool = False) -> list[Finding]:
         """What is wrong with the store; an empty list when every row has its files and every file its row.
 
-        ``digests`` reads all blobs; ``diff_ids`` also hashes all layers whose tar can be rebuilt. Changes nothing,
-        except that it sweeps first, as every process does.
+        ``digests`` reads all blobs; ``diff_ids`` also all layers: those made here are hashed, those that came with a
+        blob are compared with it unpacked anew. Changes nothing, except that it sweeps first, as every process does.
         """
         from buildlib.check import check
 

@@ -310,6 +310,16 @@ def test_damage_is_noticed_when_a_layer_leaves(store, tmp_path):
         read_back(f"oci:{tmp_path}/out:app")
 
 
+def test_files_of_a_pulled_layer_that_changed_are_found(store, tmp_path):
+    memory = Memory()
+    memory.image("a", "b")
+    image = store.pull(write(memory, f"oci:{tmp_path}/layout:app"))
+    assert store.check(diff_ids=True) == []
+    (Path(store.layers.path(image.layers[1])) / "b").write_bytes(b"")  # as after a power loss
+    assert [(found.kind, found.name) for found in store.check(diff_ids=True)] == [("layer", image.layers[1])]
+    assert store.check() == []
+
+
 # --- several at once ------------------------------------------------------------------------------------------------
 
 
