@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 VERSION = 1
 """Part of every key: raised when what a step does with the same parts changes."""
 
+SIBLINGS = 100
+"""With so many others a new layer is compared; a step that has given more outcomes will not repeat one."""
+
 SCRATCH = "scratch"
 """The state of a container with no layers at all."""
 
@@ -107,19 +110,13 @@ class Cache:
         with self._db.transaction() as conn:
             conn.execute("INSERT OR REPLACE INTO cache VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
-    def siblings(self, parent: str, kind: str, layer: str) -> bool:
-        """Whether a step of that kind was done on the state before, with another layer than ``layer``."""
-        sql = "SELECT 1 FROM cache WHERE parent = ? AND layer <> ? AND json_extract(parts, '$.kind') = ? LIMIT 1"
-        return self._db.row(sql, (parent, layer, kind)) is not None
-
-    def equal(self, parent: str, content_digest: str, layer: str) -> Record | None:
-        """The oldest record on the state ``parent`` whose layer has the same content as ``layer`` but is another."""
+    def siblings(self, parent: str, kind: str, layer: str) -> list[Record]:
+        """What steps of that kind made of the state before, other than ``layer``; the oldest first."""
         sql = (
-            "SELECT c.layer, c.result, c.created FROM cache c JOIN layers l ON l.id = c.layer "
-            "WHERE c.parent = ? AND l.content_digest = ? AND c.layer <> ? ORDER BY c.created LIMIT 1"
+            "SELECT layer, result, created FROM cache "
+            "WHERE parent = ? AND layer <> ? AND json_extract(parts, '$.kind') = ? ORDER BY created LIMIT ?"
         )
-        row = self._db.row(sql, (parent, content_digest, layer))
-        return Record(*row) if row else None
+        return [Record(*row) for row in self._db.rows(sql, (parent, layer, kind, SIBLINGS))]
 
     def explain(self, parent: str, step: Step) -> Miss | None:
         """What makes ``step`` differ from the nearest one of its kind on the same state; None if there is none."""

@@ -48,6 +48,7 @@ class WorkingContainer:
         self.layers: tuple[str, ...] = tuple(layers)
         """The ids of its layers, base first."""
         self.lock = threading.RLock()
+        self.executing = False
         self._text: str = row[5]
         self._state: State | None = None
         self._lease: Lease | None = None

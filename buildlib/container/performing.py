@@ -16,6 +16,7 @@ import attrs
 from buildlib import cache
 from buildlib.cache import Record
 from buildlib.container.state import CHANGED, CLEAN, FAILED, Entry
+from buildlib.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from buildlib.cache import Step
     from buildlib.container import WorkingContainer
     from buildlib.container.state import State
+    from buildlib.store import Store
 
 
 class Call(NamedTuple):
@@ -145,15 +147,26 @@ def _remember(container: WorkingContainer, call: Call, key: str, step: Step, res
         store.cache.add(key, parent, step, Record(layer, key, created), kept)
 
     layer = seal(container, state.evolve(state_key=key, history=history), record)
-    if not store.cache.siblings(parent, step.kind, layer):
-        store.layers.measure(layer)
-        return
-    content = store.layers.measured(layer).content_digest
-    older = store.cache.equal(parent, content, layer) if content is not None else None
+    older = _equal(store, layer, store.cache.siblings(parent, step.kind, layer))
     if older is not None:
         store.cache.add(key, parent, step, older, kept)
         entry = attrs.evolve(history[-1], created=older.created)
         _replace(container, layer, older, (*history[:-1], entry))
+
+
+def _equal(store: Store, layer: str, others: Sequence[Record]) -> Record | None:
+    """The first of ``others`` whose layer has the content of ``layer``. It waits for digests if there are any."""
+    store.layers.measure(layer)
+    if not others:
+        return None
+    content = store.layers.measured(layer).content_digest
+    for other in others:
+        try:
+            if content is not None and store.layers.measured(other.layer).content_digest == content:
+                return other
+        except NotFound:  # collected meanwhile
+            continue
+    return None
 
 
 def _replace(container: WorkingContainer, layer: str, older: Record, history: tuple[Entry, ...]) -> None:
@@ -181,9 +194,19 @@ def _replace(container: WorkingContainer, layer: str, older: Record, history: tu
 
 @contextmanager
 def executing(container: WorkingContainer) -> Iterator[None]:
-    """Nobody else executes in the container within the block; raises :class:`StoreBusy` if somebody does."""
-    with container.store.lease(f"execution:{container.id}", exclusive=True):
+    """Nobody else executes in the container within the block; raises :class:`StoreBusy` if somebody does.
+
+    The container's lock has to be held. A block within a block is fine.
+    """
+    if container.executing:
         yield
+        return
+    with container.store.lease(f"execution:{container.id}", exclusive=True):
+        container.executing = True
+        try:
+            yield
+        finally:
+            container.executing = False
 
 
 def make_ready(container: WorkingContainer, mark: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -43,13 +44,13 @@ def _directory(source: int, target: int, below: Merged | None, userxattr: bool, 
         info = os.stat(name, dir_fd=source, follow_symlinks=False)
         seen = below.find(name) if below is not None else None
         if whiteout.deletes(source, xattrs.beside(source, name), info):
-            remove(target, os.fsencode(name))
+            _clear(target, name)
             if seen is not None:
                 whiteout.make_whiteout(name, target)
         elif stat.S_ISDIR(info.st_mode):
             _enter(source, target, name, below, seen, userxattr, depth)
         else:
-            remove(target, os.fsencode(name))
+            _clear(target, name)
             os.link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
     _describe(source, target)
 
@@ -63,7 +64,7 @@ def _enter(
         hides = whiteout.opaque_mark(inner) == b"y"
         there = _lstat(target, name)
         if there is not None and (hides or not stat.S_ISDIR(there.st_mode)):
-            remove(target, os.fsencode(name))
+            _clear(target, name)
             hides, there = True, None
         if there is None:
             os.mkdir(name, 0o700, dir_fd=target)
@@ -78,6 +79,11 @@ def _enter(
             os.close(new)
     finally:
         os.close(inner)
+
+
+def _clear(target: int, name: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        remove(target, os.fsencode(name))
 
 
 def _lstat(target: int, name: str) -> os.stat_result | None:
