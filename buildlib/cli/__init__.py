@@ -106,11 +106,13 @@ def _run_verb(name: str, words: list[str], options: dict[str, Any]) -> int:
         return run_plugin(name, words, options)
     import os
 
-    from buildlib.cli.flags import HelpWanted, parse
+    from buildlib.cli.flags import GLOBAL_FLAGS, HelpWanted, parse
 
     module = _load(name)
+    # A flag before the verb was written, so it wins over its variable.
+    environ = {**os.environ, **{flag.env: "" for flag in GLOBAL_FLAGS if flag.env and flag.key in options}}
     try:
-        arguments = parse(module.VERB, words, os.environ, PROGRAM)
+        arguments = parse(module.VERB, words, environ, PROGRAM)
     except HelpWanted:
         return _help([name])
     for key, value in options.items():  # a flag after the verb wins over the same before it

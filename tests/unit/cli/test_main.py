@@ -35,11 +35,15 @@ def test_global_flags_are_checked(call):
     assert call("--runroot", "/x", "--storage-driver", "overlay", "images").code == 0
 
 
-def test_the_root_after_the_verb_wins_over_the_one_before_it_and_both_over_the_environment(rows, tmp_path, monkeypatch):
+def test_the_root_after_the_verb_wins_over_the_one_before_it_and_both_over_the_environment(
+    rows, tmp_path, monkeypatch, capsys
+):
     rows.image("aa1")
     monkeypatch.setenv("BUILDLIB_ROOT", "/nowhere")
     store = str(tmp_path / "store")
     assert main(["--root", "/elsewhere", "images", "-q", "--root", store]) == 0
+    assert main(["--root", store, "images", "-q"]) == 0
+    assert capsys.readouterr().out == "aa1000000000\n" * 2
 
 
 def test_the_environment_names_the_root(rows, tmp_path, monkeypatch, capsys):
