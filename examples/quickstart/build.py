@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 
 
-def build(store: Store, base: str, name: str) -> Image:
+def build(store: Store, base: str, name: str, timestamp: int | None = None) -> Image:
     """Build it on ``base``; what was built before in this store comes from the cache."""
     with store.from_image(base, cache=True) as container:
         container.run("useradd --uid 1000 --create-home greeter")
@@ -32,7 +32,7 @@ def build(store: Store, base: str, name: str) -> Image:
             entrypoint=["/srv/greet/greet"],
             cmd=["world"],
         )
-        return container.commit(name)
+        return container.commit(name, timestamp=timestamp)
 
 
 def main() -> None:
@@ -41,9 +41,10 @@ def main() -> None:
     parser.add_argument("base", help="image to build on, such as tarball:debian.tar")
     parser.add_argument("name", help="name of the new image")
     parser.add_argument("--root", help="folder of the store")
+    parser.add_argument("--timestamp", type=int, help="time of everything that is new, in seconds since 1970")
     options = parser.parse_args()
     with buildlib.Store.open(options.root) as store:
-        print(build(store, options.base, options.name).id)
+        print(build(store, options.base, options.name, options.timestamp).id)
 
 
 if __name__ == "__main__":
