@@ -1,6 +1,6 @@
 """The Dockerfile beside this file as a Python script: the same calls, the same layers.
 
-    python build.py tarball:debian.tar localhost/quickstart
+For instance: ``python build.py tarball:debian.tar localhost/quickstart``.
 """
 
 from __future__ import annotations
