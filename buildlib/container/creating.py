@@ -122,3 +122,15 @@ def remove(container: WorkingContainer) -> None:
             conn.execute("DELETE FROM containers WHERE id = ?", (container.id,))
         if os.path.lexists(f"{store.root}/containers/{container.id}"):
             remove_paths(store, [f"containers/{container.id}"])
+    own = container.layers[container.state.base_layers :]
+    if any(is_orphan(store, layer) for layer in own):
+        store.gc()
+
+
+def is_orphan(store: Store, layer: str) -> bool:
+    """Whether no image, no container and no record of the cache needs the layer."""
+    sql = (
+        "SELECT 1 FROM image_layers WHERE layer = ? UNION ALL SELECT 1 FROM container_layers WHERE layer = ? "
+        "UNION ALL SELECT 1 FROM cache WHERE layer = ? UNION ALL SELECT 1 FROM layers WHERE files = ? LIMIT 1"
+    )
+    return store.db.row(sql, (layer,) * 4) is None

@@ -50,6 +50,18 @@ def open_in_root(root_fd: int, path: str | bytes, flags: int, mode: int = 0, *, 
     raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), path)
 
 
+def open_file(root_fd: int, path: str) -> int:
+    """Open a regular file below ``root_fd`` for reading; what an image has put there instead is never opened.
+
+    Opening a FIFO blocks, and opening a device can do things: so it is looked at before (O_PATH), and then opened
+    through what was looked at. Raises ``OSError``: EINVAL for what is not a regular file.
+    """
+    with _Fd(open_in_root(root_fd, path, os.O_PATH)) as spot:
+        if os.fstat(spot).st_mode & 0o170000 != 0o100000:
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        return os.open(f"/proc/self/fd/{spot}", os.O_RDONLY | os.O_CLOEXEC)
+
+
 def make_dirs(root_fd: int, path: str, mode: int = 0o755, *, uid: int = -1, gid: int = -1) -> tuple[int, list[str]]:
     """Make the missing directories of ``path`` below ``root_fd``: (O_PATH fd of the last one, paths that were made).
 

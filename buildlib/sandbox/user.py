@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
-import stat
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from buildlib.errors import FormatError, NotFound, UsageError
-from buildlib.linux.beneath import open_in_root
+from buildlib.linux.beneath import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,14 +81,14 @@ def read_text(root_fd: int, path: str) -> str:
     Raises :class:`FormatError` for one that is too large or is no file: a FIFO would block for ever.
     """
     try:
-        fd = open_in_root(root_fd, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        fd = open_file(root_fd, path)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return ""
+        if error.errno == errno.EINVAL:
+            raise FormatError(f"{path} of the container is not a file") from error
         raise FormatError(f"{path} of the container can't be read: {error.strerror}") from error
     with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise FormatError(f"{path} of the container is not a file")
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise FormatError(f"{path} of the container is larger than {MAX_BYTES} bytes")

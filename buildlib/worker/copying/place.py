@@ -68,19 +68,6 @@ class Place:
                 raise CopyError(f"{path}: a link there leads to a directory that is missing", path=path)
         raise self._unusable(OSError(errno.ELOOP, os.strerror(errno.ELOOP)), path)
 
-    def read(self, path: str, limit: int = 1 << 22) -> str:
-        """The text of a small file such as ``/etc/passwd``; "" if it is missing or not a regular file."""
-        try:
-            fd = beneath.open_in_root(self.fd, path, os.O_RDONLY | os.O_NONBLOCK)
-        except OSError:
-            return ""
-        try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                return ""
-            return os.read(fd, limit).decode("utf-8", "surrogateescape")
-        finally:
-            os.close(fd)
-
     @staticmethod
     def _unusable(error: OSError, path: str) -> Exception:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -6,6 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from buildlib.sandbox.user import read_text
 from buildlib.worker.copying import owner
 from buildlib.worker.copying.digest import TreeDigest
 from buildlib.worker.copying.driver import copy_items, landing
@@ -93,12 +94,12 @@ def source(space: Workspace, args: dict[str, Any], request: Request) -> Iterator
 
 
 def resolve(place: Place, chown: str | None) -> tuple[int, int] | None:
-    """The ids that ``chown`` names in the container. Raises :class:`CopyError`."""
+    """The ids that ``chown`` names in the container. Raises :class:`CopyError`, :class:`FormatError`."""
     if chown is None:
         return None
     if not owner.needs_files(chown):
         return owner.resolve(chown, "", "")
-    return owner.resolve(chown, place.read("/etc/passwd"), place.read("/etc/group"))
+    return owner.resolve(chown, read_text(place.fd, "/etc/passwd"), read_text(place.fd, "/etc/group"))
 
 
 def unpacker(transfer: Transfer) -> Unpack:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import stat
 from typing import TYPE_CHECKING, Any
 
 from buildlib.errors import CopyError, NotFound, from_os_error
-from buildlib.linux.beneath import open_in_root
+from buildlib.linux.beneath import open_file
 from buildlib.worker.operations.copy import opened
 from buildlib.worker.workspace import Workspace
 
@@ -36,7 +35,7 @@ def read(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:
 
 def _open(top: int, path: str) -> int:
     try:
-        return open_in_root(top, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        return open_file(top, path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotFound(f"{path}: no such file in the container", kind="file", name=path) from error
     except OSError as error:
@@ -44,12 +43,10 @@ def _open(top: int, path: str) -> int:
 
 
 def _size(fd: int, path: str, limit: int) -> int:
-    info = os.fstat(fd)
-    if not stat.S_ISREG(info.st_mode):
-        raise CopyError(f"{path}: is not a regular file", path=path)
-    if info.st_size > limit:
-        raise CopyError(f"{path}: has {info.st_size} bytes, more than the {limit} that were asked for", path=path)
-    return info.st_size
+    size = os.fstat(fd).st_size
+    if size > limit:
+        raise CopyError(f"{path}: has {size} bytes, more than the {limit} that were asked for", path=path)
+    return size
 
 
 def _send(fd: int, out: int, size: int) -> None:
