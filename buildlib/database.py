@@ -24,7 +24,7 @@ else:
     import _sqlite3 as sqlite3
     from _thread import _local as local
 
-VERSION = 1
+VERSION = 2
 """Schema version, kept in ``PRAGMA user_version``; a newer store is refused, an older one migrated."""
 
 BUSY_SECONDS = 60.0
@@ -122,6 +122,26 @@ CREATE TABLE leases (                   -- unfinished work, swept when its owner
 CREATE INDEX leases_resource ON leases (resource);
 """
 
+SINCE_2 = """
+CREATE TABLE fetched (                  -- what URLs gave, so that it need not be fetched again as long as it is that
+    url      TEXT PRIMARY KEY,
+    digest   TEXT NOT NULL,             -- of the body, whose blob is in blobs/
+    etag     TEXT,                      -- as the server said it, to ask whether it still is that
+    modified TEXT,                      -- the same: Last-Modified
+    used     REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE archives (                 -- archives of the host that became images (tarball:), by identity
+    device INTEGER NOT NULL, inode INTEGER NOT NULL,
+    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
+    image TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+    PRIMARY KEY (device, inode)
+) WITHOUT ROWID;
+CREATE INDEX archives_image ON archives (image);
+"""
+
+MIGRATIONS = {0: SCHEMA + SINCE_2, 1: SINCE_2}
+"""What makes a database of that version one of the present one."""
+
 
 _abandoned: list[sqlite3.Connection] = []
 """Connections of a process that this one was forked from: to use or even close one would damage the parent's."""
@@ -164,7 +184,7 @@ class Database:
             conn.execute("PRAGMA synchronous = NORMAL")
             (version,) = conn.execute("PRAGMA user_version").fetchone()
             if version != VERSION:
-                self._create(conn, version)
+                self._migrate(conn, version)
         except sqlite3.Error as error:
             raise translate(error, self.path) from error
         held = self._local.held = _Held(conn)
@@ -173,7 +193,7 @@ class Database:
             self._held.append(ref(held))
         return conn
 
-    def _create(self, conn: sqlite3.Connection, version: int) -> None:
+    def _migrate(self, conn: sqlite3.Connection, version: int) -> None:
         if version > VERSION:
             raise StoreError(
                 f"{self.path}: the store has version {version}; this buildlib knows up to {VERSION}",
@@ -181,9 +201,10 @@ class Database:
             )
         conn.execute("PRAGMA journal_mode = WAL")
         conn.execute("BEGIN IMMEDIATE")
-        # Another process may have created the schema while this one waited for the lock.
-        if conn.execute("PRAGMA user_version").fetchone()[0] == 0:
-            for statement in SCHEMA.split(";"):
+        # Another process may have done it while this one waited for the lock.
+        (version,) = conn.execute("PRAGMA user_version").fetchone()
+        if version < VERSION:
+            for statement in MIGRATIONS[version].split(";"):
                 if statement.strip():
                     conn.execute(statement)
             conn.execute(f"PRAGMA user_version = {VERSION}")

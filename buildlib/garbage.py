@@ -53,6 +53,7 @@ SELECT 'sha256:' || id FROM images
 UNION SELECT manifest FROM images
 UNION SELECT image FROM names WHERE image LIKE 'sha%:%'
 UNION SELECT digest FROM layer_blobs WHERE diff_id IN (SELECT diff_id FROM layers)
+UNION SELECT digest FROM fetched
 UNION SELECT substr(resource, 6) FROM leases WHERE resource LIKE 'blob:%'
 """
 
@@ -79,10 +80,13 @@ def _forget(store: Store, cache_age: float | None, cache_bytes: int | None, ever
         if everything:
             conn.execute("DELETE FROM file_digests")
             conn.execute("DELETE FROM tree_digests")
+            conn.execute("DELETE FROM fetched")
             return int(conn.execute("DELETE FROM cache").rowcount)
         count = 0
         if cache_age is not None:
-            count += conn.execute("DELETE FROM cache WHERE used < ?", (time.time() - cache_age,)).rowcount
+            limit = (time.time() - cache_age,)
+            conn.execute("DELETE FROM fetched WHERE used < ?", limit)
+            count += conn.execute("DELETE FROM cache WHERE used < ?", limit).rowcount
         if cache_bytes is not None:
             total, unwanted = 0, []
             for layer, size, _ in conn.execute(_ONLY_CACHED).fetchall():

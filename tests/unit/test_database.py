@@ -116,6 +116,18 @@ def test_several_processes_may_create_it_at_once(tmp_path):
     assert [process.wait() for process in started] == [0] * 6
 
 
+def test_a_store_of_an_older_version_is_migrated(tmp_path):
+    path = str(tmp_path / "db.sqlite")
+    Database(path).close()
+    conn = sqlite3.connect(path)
+    conn.executescript("DROP TABLE fetched; DROP TABLE archives; PRAGMA user_version = 1")
+    conn.close()
+    opened = Database(path)
+    assert opened.rows("SELECT * FROM fetched") == []
+    assert opened.row("PRAGMA user_version") == (VERSION,)
+    opened.close()
+
+
 def test_a_store_of_a_newer_version_is_refused(tmp_path):
     path = str(tmp_path / "db.sqlite")
     Database(path).close()
