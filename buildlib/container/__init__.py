@@ -228,19 +228,21 @@ class WorkingContainer:
         return run(self, wanted, output, check=check, cache=cache, **said)
 
     def copy(
-        self, *sources: str, dest: str, context: str | None = None, from_: Any = None, chown: str | None = None,
-        chmod: str | int | None = None, exclude: Sequence[str] = (), ignore: IgnorePatterns | Sequence[str] = (),
+        self, *paths: str, dest: str | None = None, context: str | None = None, from_: Any = None,
+        chown: str | None = None, chmod: str | int | None = None,
+        exclude: Sequence[str] = (), ignore: IgnorePatterns | Sequence[str] = (),
         parents: bool = False, link: bool = False, contents: Mapping[str, bytes | str] | None = None,
         empty_wildcard: bool = False, created_by: str | None = None, comment: str | None = None,
     ) -> bool:  # fmt: skip
-        """Copy files and the contents of directories to ``dest``, which starts at the working directory.
+        """Copy files and the contents of directories, as ``cp`` does: the last of ``paths`` is where to.
 
-        ``sources`` are paths of the host; or below ``context``, which they can't leave; or from the root of ``from_``,
-        an image or a container. ``contents`` are files that are given, name → content. Owners: root, those of
-        ``from_``, or ``chown`` ("user:group", looked up in the container). ``chmod``: octal or like ``u=rwX,go=rX``.
-        ``ignore`` holds patterns relative to the root of the sources, ``exclude`` relative to each source. ``parents``
-        keeps the directories above (from ``/./`` on). ``empty_wildcard``: a pattern may match nothing. ``link`` is
-        accepted: the cache makes no use of it. Rules: Dockerfile reference, "COPY".
+        With ``dest`` they all are sources. A destination starts at the working directory. Sources are paths of the
+        host; or below ``context``, which they can't leave; or from the root of ``from_``, an image or a container.
+        ``contents`` are files that are given, name → content. Owners: root, those of ``from_``, or ``chown``
+        ("user:group", looked up in the container). ``chmod``: octal or like ``u=rwX,go=rX``. ``ignore`` holds patterns
+        relative to the root of the sources, ``exclude`` relative to each source. ``parents`` keeps the directories
+        above (from ``/./`` on). ``empty_wildcard``: a pattern may match nothing. ``link`` is accepted: the cache makes
+        no use of it. Rules: Dockerfile reference, "COPY".
 
         Says whether nothing had to be done, because the cache had the outcome. Raises :class:`CopyError`,
         :class:`UsageError`, :class:`StoreFull`.
@@ -248,14 +250,15 @@ class WorkingContainer:
         from buildlib.container.copy import copy
 
         return copy(
-            self, "copy", sources, dest, context=context, from_=from_, chown=chown, chmod=chmod, exclude=exclude,
+            self, "copy", paths, dest, context=context, from_=from_, chown=chown, chmod=chmod, exclude=exclude,
             ignore=ignore, parents=parents, contents=contents, empty_wildcard=empty_wildcard,
             created_by=created_by, comment=comment,
         )  # fmt: skip
 
     def add(
-        self, *sources: str, dest: str, context: str | None = None, from_: Any = None, chown: str | None = None,
-        chmod: str | int | None = None, exclude: Sequence[str] = (), ignore: IgnorePatterns | Sequence[str] = (),
+        self, *paths: str, dest: str | None = None, context: str | None = None, from_: Any = None,
+        chown: str | None = None, chmod: str | int | None = None,
+        exclude: Sequence[str] = (), ignore: IgnorePatterns | Sequence[str] = (),
         link: bool = False, contents: Mapping[str, bytes | str] | None = None, unpack: bool = True,
         empty_wildcard: bool = False, created_by: str | None = None, comment: str | None = None,
     ) -> bool:  # fmt: skip
@@ -266,7 +269,7 @@ class WorkingContainer:
         from buildlib.container.copy import copy
 
         return copy(
-            self, "add", sources, dest, context=context, from_=from_, chown=chown, chmod=chmod, exclude=exclude,
+            self, "add", paths, dest, context=context, from_=from_, chown=chown, chmod=chmod, exclude=exclude,
             ignore=ignore, parents=False, contents=contents, empty_wildcard=empty_wildcard, unpack=unpack,
             created_by=created_by, comment=comment,
         )  # fmt: skip

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from buildlib.cache import Step
-from buildlib.container.inputs import Folder, View, digest, held, view
+from buildlib.container.inputs import Folder, View, digest, held, store_of, view
 from buildlib.container.performing import Call, perform
 from buildlib.errors import UsageError
 from buildlib.patterns import IgnorePatterns, clean
@@ -97,8 +97,8 @@ def _absolute(source: str) -> str:
 def copy(
     container: WorkingContainer,
     kind: str,
-    sources: Sequence[str],
-    dest: str,
+    paths: Sequence[str],
+    dest: str | None,
     *,
     context: str | None,
     from_: Any,
@@ -108,15 +108,14 @@ def copy(
     **options: Any,
 ) -> bool:
     """See :meth:`WorkingContainer.copy`; ``kind`` is "copy" or "add"."""
+    sources = tuple(paths)
+    if dest is None:
+        sources, dest = sources[:-1], "".join(sources[-1:])
     if not dest:
         raise UsageError("there is no destination to copy to")
     named, origin = locate(container, sources, context, from_)
     store = container.store
-    # A context may contain the store, which must not be copied into itself.
-    skip: tuple[tuple[int, int], ...] = ()
-    if isinstance(origin, Folder):
-        info = os.stat(store.root)
-        skip = ((info.st_dev, info.st_ino),)
+    skip = store_of(store) if isinstance(origin, Folder) else ()
     wanted = request(named, origin, skip=skip, **options)
     values = {
         "dest": absolute_dest(dest, container.state.config.config.working_dir),

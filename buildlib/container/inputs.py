@@ -81,6 +81,12 @@ def _state_of(container: WorkingContainer) -> str:
     return "layers " + " ".join(container.layers)
 
 
+def store_of(store: Store) -> tuple[tuple[int, int], ...]:
+    """What a walk through folders of the host passes over: the store is never part of what it makes."""
+    info = os.stat(store.root)
+    return ((info.st_dev, info.st_ino),)
+
+
 @contextmanager
 def held(store: Store, origin: Folder | View | None) -> Iterator[None]:
     """The layers of a view stay within the block, whatever becomes of what they belong to."""
@@ -132,7 +138,7 @@ def bind_digests(container: WorkingContainer, binds: Sequence[Bind]) -> tuple[tu
     names: dict[str, str] = {}
     for bind in binds:
         origin, source = _bind_source(container.store, bind)
-        request = Request((source,), bind.source, keep_owner=True, strip=False)
+        request = Request((source,), bind.source, keep_owner=True, strip=False, skip=store_of(container.store))
         found, made_of = digest(container.store, origin, request)
         digests.append(found)
         names.update(made_of)

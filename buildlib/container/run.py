@@ -159,11 +159,19 @@ def run(
     started = time.monotonic()
     wanted = _seen_once(container, wanted)
     secret = any(isinstance(mount, Secret) for mount in wanted.mounts)
+    seen: list[tuple[str, ...]] = []
     stdin_known = wanted.stdin is None or isinstance(wanted.stdin, bytes)
 
+    binds = [mount for mount in wanted.mounts if isinstance(mount, Bind)]
+
     def step() -> Step:
-        digests, names = bind_digests(container, [mount for mount in wanted.mounts if isinstance(mount, Bind)])
+        digests, names = bind_digests(container, binds)
+        seen.append(digests)
         return Step("run", wanted.values(), digests, names)
+
+    def good(result: RunResult) -> bool:
+        # What changed while the command ran may have been seen as it was before, or after.
+        return result.exit_code == 0 and (not binds or bind_digests(container, binds)[0] == seen[-1])
 
     def attempt() -> RunResult:
         result = execute(container, wanted, output)
@@ -180,7 +188,7 @@ def run(
         memoise=cache is not False and stdin_known and not any(_kept(mount) for mount in wanted.mounts),
         keeps=(lambda r: (r.stdout, r.stderr, r.output)) if output.capture and not secret else None,
         wants_kept=output.capture,
-        good=lambda r: r.exit_code == 0,
+        good=good,
     )
     outcome = perform(container, call)
     if not outcome.cached:

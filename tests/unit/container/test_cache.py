@@ -117,6 +117,33 @@ class TestHits:
         assert ran(store, "cp /mnt/f /f", mounts=bind("two")) == [False]
         assert ran(store, "cp /mnt/f /f", mounts=bind("three")) == [True]
 
+    def test_a_bind_that_changes_while_the_command_runs_is_not_remembered(
+        self, store: Store, busybox_image: Image, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        (folder / "f").write_text("x")
+        reader, writer = os.pipe()
+
+        def change() -> None:
+            os.read(reader, 1)
+            (folder / "f").write_text("y")
+            (folder / "go").touch()
+
+        thread = threading.Thread(target=change)
+        thread.start()
+        mounts = [Bind(str(folder), "/mnt")]
+        command = "echo; while ! test -e /mnt/go; do sleep 0.01; done; cat /mnt/f > /f"
+        assert ran(store, command, mounts=mounts, stdout=writer) == [True]
+        thread.join()
+        (folder / "f").write_text("x")
+        (folder / "go").unlink()
+        with store.from_image("localhost/busybox", cache=True) as container:
+            assert not container.run("cat /mnt/f > /f", mounts=mounts).cached
+        assert store.db.row("SELECT count(*) FROM cache")[0] == 1
+        for fd in (reader, writer):
+            os.close(fd)
+
     def test_what_is_written_to_the_host_is_never_cached(
         self, store: Store, busybox_image: Image, tmp_path: Path
     ) -> None:

@@ -43,6 +43,13 @@ class TestCopy:
         paths = ("/srv", "/srv/app", "/srv/app/sub", "/srv/app/app.py")
         assert stat(container, *paths) == ["1000:44:755", "1000:44:755", "1000:44:700", "1000:44:600"]
 
+    def test_the_last_path_is_the_destination_unless_one_is_named(
+        self, container: WorkingContainer, context: Path
+    ) -> None:
+        container.copy("src/app.py", "notes.draft", "/x/", context=str(context))
+        container.copy("/y", contents={"y": "text"})
+        assert container.run("ls /x /y", capture=True).stdout.split() == ["/y", "/x:", "app.py", "notes.draft"]
+
     def test_the_destination_starts_at_the_working_directory(self, container: WorkingContainer, context: Path) -> None:
         container.config(workdir="/srv")
         container.copy("src/app.py", dest=".", context=str(context))
@@ -93,7 +100,12 @@ class TestCopy:
         assert container.run("ls /all", capture=True).stdout.split() == []
 
     def test_nothing_to_copy_and_nowhere_to_copy_to_are_refused(self, container: WorkingContainer) -> None:
-        for call in (lambda: container.copy(dest="/x"), lambda: container.copy("a", dest="")):
+        for call in (
+            lambda: container.copy(dest="/x"),
+            lambda: container.copy("a", dest=""),
+            container.copy,
+            lambda: container.copy("/x"),
+        ):
             with pytest.raises(UsageError):
                 call()
         with pytest.raises(UsageError, match="not there yet"):
