@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from buildlib.image import Image
     from buildlib.store import Store
+    from tests.unit.web import Web
 
 TINY = 4 << 20
 """Bytes of the tiny disk."""
@@ -35,6 +36,15 @@ def tiny_disk(tmp_path: Path) -> Iterator[str]:
         yield str(path)
     finally:
         umount(str(path), MNT_DETACH)
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    """A web server of this test's own."""
+    from tests.unit.web import serve
+
+    with serve() as started:
+        yield started
 
 
 class ByHand:
