@@ -26,6 +26,8 @@ from buildlib.layer.walk import ROOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from buildlib.layer.reader import Entry
     from buildlib.oci import Digest
 
@@ -58,6 +60,12 @@ def apply(stream_fd: int, fs_dir: str, *, userxattr: bool = False) -> Applied:
     ``user.overlay.opaque``. What was unpacked before an error stays there for the caller to remove. Raises
     :class:`LayerError` for a corrupt or hostile archive, :class:`StoreFull`, :class:`StoreError`.
     """
+    with Feed(stream_fd) as feed:
+        return unpack(feed, fs_dir, lambda root: LayerUnpacker(feed, root, userxattr))
+
+
+def unpack(feed: Feed, fs_dir: str, make: Callable[[int], LayerUnpacker]) -> Applied:
+    """:func:`apply` with a feed that runs, and an unpacker of the caller's own: ``make`` gets the open ``fs_dir``."""
     try:
         os.makedirs(fs_dir, exist_ok=True)
         root = os.open(fs_dir, ROOT)
@@ -66,10 +74,9 @@ def apply(stream_fd: int, fs_dir: str, *, userxattr: bool = False) -> Applied:
     try:
         os.fchown(root, 0, 0)
         os.fchmod(root, 0o755)
-        with Feed(stream_fd) as feed:
-            unpacker = _LayerUnpacker(feed, root, userxattr)
-            unpacker.run()
-            feed.drain()
+        unpacker = make(root)
+        unpacker.run()
+        feed.drain()
     finally:
         os.close(root)
     missing = [path for path, entry in unpacker.directories.items() if entry is None]
@@ -85,7 +92,7 @@ def apply(stream_fd: int, fs_dir: str, *, userxattr: bool = False) -> Applied:
     )
 
 
-class _LayerUnpacker(Unpacker):
+class LayerUnpacker(Unpacker):
     """Unpacks with the meaning that names have in a layer."""
 
     def __init__(self, feed: Feed, root: int, userxattr: bool) -> None:

@@ -104,9 +104,7 @@ class Pipeline:
         self._queues = [SimpleQueue() for _ in self._stages]
         for number, stage in enumerate(self._stages):
             target = self._run if stage.parallel == 1 else self._run_parallel
-            self._threads += [
-                Thread(target=target, args=(number, stage), daemon=True) for _ in range(stage.parallel)
-            ]
+            self._threads += [Thread(target=target, args=(number, stage), daemon=True) for _ in range(stage.parallel)]
         for thread in self._threads:
             thread.start()
         free: SimpleQueue[Block] = SimpleQueue()

@@ -89,16 +89,20 @@ def _adopt(root: int, path: str, below: Merged) -> None:
 
 
 def _is_hidden(root: int, path: str) -> bool:
-    """Whether an opaque directory of the layer itself hides what the layers below have at ``path``."""
-    above = os.path.dirname(path)
-    while above:
-        fd = open_in_root(root, above, DIRECTORY)
+    """Whether an opaque directory of the layer itself, or a file, hides what the layers below have at ``path``."""
+    parts = path.split("/")
+    for count in range(1, len(parts)):
+        try:
+            fd = open_in_root(root, "/".join(parts[:count]), DIRECTORY)
+        except FileNotFoundError:
+            return False
+        except NotADirectoryError:
+            return True
         try:
             if whiteout.opaque_mark(fd) == b"y":
                 return True
         finally:
             os.close(fd)
-        above = os.path.dirname(above)
     return False
 
 

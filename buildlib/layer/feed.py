@@ -18,6 +18,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
+    from typing import Protocol
+
+    class Stream(Protocol):
+        """What has a ``read``."""
+
+        def read(self, size: int = -1, /) -> bytes:
+            """Up to ``size`` bytes, nothing at the end."""
 
     Piece = bytes | BaseException | None
 
@@ -26,18 +33,21 @@ _WAITING = 12
 
 
 class Feed:
-    """A context in which the decompressed bytes of ``fd`` can be taken. Leave it and the threads are gone.
+    """A context in which the decompressed bytes of ``source`` can be taken. Leave it and the threads are gone.
 
-    ``fd`` stays the caller's. After :meth:`drain` the digests and sizes are known.
+    ``source``, a descriptor or a stream, stays the caller's; a stream is read on another thread, and leaving waits for
+    a ``read`` that is under way. After :meth:`drain` the digests and sizes are known.
     """
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, source: int | Stream) -> None:
+        self._source = source
+        self._left = False
         self._pieces: Queue[Piece] = Queue(_WAITING)
         self._hashing: Queue[bytes | None] = Queue(_WAITING)
         self._blob_hash = hashlib.sha256()
         self._tar_hash = hashlib.sha256()
         self._plain = False
+        self._ended = False
         self._buffer = b""
         self._position = 0
         self.blob_size = 0
@@ -53,6 +63,7 @@ class Feed:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._left = True
         os.close(self._woken)  # whoever polls sees the end of the pipe
         reader = self._threads[0]
         while reader.is_alive():
@@ -108,12 +119,14 @@ class Feed:
 
     def _next(self) -> bool:
         """Replace the buffer, which is used up, by the next piece; False at the end. Raises what the reader met."""
-        piece = self._pieces.get()
-        if isinstance(piece, BaseException):
-            self._pieces.put(None)
+        piece = None if self._ended else self._pieces.get()
+        if isinstance(piece, bytes):
+            self._buffer, self._position = piece, 0
+            return True
+        self._buffer, self._position, self._ended = b"", 0, True
+        if piece is not None:
             raise piece
-        self._buffer, self._position = piece or b"", 0
-        return piece is not None
+        return False
 
     # --- the threads --------------------------------------------------------------------------------------------------
 
@@ -136,13 +149,17 @@ class Feed:
         self._pieces.put(end)
 
     def _arriving(self) -> Iterator[bytes]:
+        if not isinstance(self._source, int):
+            while not self._left and (piece := self._source.read(PIECE)):
+                yield piece
+            return
         poll = select.poll()
-        poll.register(self._fd, select.POLLIN)
+        poll.register(self._source, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
         while True:
             if any(fd == self._wake for fd, _ in poll.poll()):
                 return
-            piece = os.read(self._fd, PIECE)
+            piece = os.read(self._source, PIECE)
             if not piece:
                 return
             yield piece

@@ -12,10 +12,8 @@ def number(field: bytes) -> int:
     text = field.strip(b" \x00")
     if text.isdigit():
         return int(text, 8)
-    if field[0] & 0x80:
-        # The first bit says so, the next one is the sign, the rest is the number in two's complement.
-        value = int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
-        return value - (1 << (8 * len(field) - 1)) if field[0] & 0x40 else value
+    if field[0] in (0x80, 0xFF):  # what GNU tar writes for positive and negative numbers
+        return int.from_bytes(field[1:], "big", signed=field[0] == 0xFF)
     text = text.partition(b"\x00")[0].rstrip(b" ")
     if not text:
         return 0

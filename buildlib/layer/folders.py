@@ -67,11 +67,19 @@ class Folders:
         path = (self._base + b"/" + path).lstrip(b"/")
         return open_in_root(self._root, path or b".", _DIRECTORY | os.O_NOFOLLOW)
 
-    def forget(self) -> None:
-        """Close all that is kept open; to be called when a directory or symbolic link went away."""
-        for folder in self._open.values():
-            os.close(folder.fd)
-        self._open.clear()
+    def forget(self, keep: int = -1) -> None:
+        """Close all that is kept open, but for the descriptor ``keep``.
+
+        To be called when something went away of which a path may have led through: all but the directory that it was
+        in is then found anew.
+        """
+        kept = {}
+        for name, folder in self._open.items():
+            if folder.fd == keep:
+                kept[name] = folder
+            else:
+                os.close(folder.fd)
+        self._open = kept
 
     def _find(self, parts: list[bytes]) -> int:
         """Open a directory, after making those on the way that are missing."""

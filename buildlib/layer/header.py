@@ -5,6 +5,7 @@ The same arguments always give the same bytes. No user names, no access or chang
 
 from __future__ import annotations
 
+import os
 import zlib
 
 TYPE_CHECKING = False
@@ -43,7 +44,8 @@ def encode(
     ``mtime`` is in whole seconds. What needs pax: names and link targets that are not ASCII or don't fit, ids above
     2,097,151, sizes from 8 GiB, times outside 1970–2242, xattrs (as ``SCHILY.xattr.NAME``). Names are bytes; those
     that are not UTF-8 stand raw in the pax record, as Go's writer has it: GNU tar and all container engines read
-    them back unchanged. Raises ``ValueError`` where even pax can't say it (xattrs of more than a megabyte).
+    them back unchanged. Raises ``ValueError`` where even pax can't say it: xattrs of more than a megabyte together,
+    or with "=" in their names.
     """
     pax = b""
     end = _END if device is None else _END[:72] + b"%07o\x00%07o\x00" % device + _ANCHOR
@@ -76,7 +78,9 @@ def _overflow(
     name: bytes, link: bytes, uid: int, gid: int, size: int, mtime: int, xattrs: Sequence[tuple[str, bytes]]
 ) -> tuple[bytes, bytes, dict[bytes, bytes]]:
     """The name and prefix fields (the name is too long for its field where it is in the pax records), and those."""
-    records = {b"SCHILY.xattr." + key.encode(errors="surrogateescape"): value for key, value in xattrs}
+    records = {b"SCHILY.xattr." + os.fsencode(key): value for key, value in xattrs}
+    if any(b"=" in key for key in records):
+        raise ValueError("has an extended attribute with '=' in its name, which no archive can hold")
     short, prefix = _split(name) if len(name) > 100 and name.isascii() else (name, _ANCHOR)
     if len(short) > 100 or not name.isascii():
         records[b"path"] = name
@@ -105,7 +109,7 @@ def _pax_header(records: dict[bytes, bytes]) -> bytes:
         return b""
     body = b"".join(_record(key, records[key]) for key in sorted(records))
     if len(body) > _MAX_PAX:
-        raise ValueError(f"{len(body)} bytes of extended attributes are more than any reader of archives accepts")
+        raise ValueError(f"has {len(body)} bytes of extended attributes, more than any reader of archives accepts")
     numbers = _NUMBERS % (0o644, 0, 0, len(body), 0)
     head = _ustar(b"././@PaxHeader", numbers, b"x", b"", _END)
     return head + body + bytes(-len(body) % BLOCK)

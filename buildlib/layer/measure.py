@@ -67,9 +67,7 @@ def measure(
     if content:
         stages.append(Stage(strip))
     stats = write_stages(fs_dir, stages, timestamp, clamp, overlay)
-    return Measured(
-        _digest(whole), _digest(timeless) if content else None, stats.size, stats.entries, stats.skipped
-    )
+    return Measured(_digest(whole), _digest(timeless) if content else None, stats.size, stats.entries, stats.skipped)
 
 
 def export(
@@ -120,9 +118,7 @@ def export_squashed(
     clamp: int | None = None,
 ) -> Exported:
     """:func:`export` of a plain tree, such as a mounted stack of layers: no whiteouts, everything is there."""
-    return export(
-        root_dir, fd, compression=compression, level=level, timestamp=timestamp, clamp=clamp, overlay=False
-    )
+    return export(root_dir, fd, compression=compression, level=level, timestamp=timestamp, clamp=clamp, overlay=False)
 
 
 class _Output:

@@ -40,7 +40,7 @@ class Merged:
                 info = os.lstat(path)
             except FileNotFoundError:
                 continue
-            return None if whiteout.deletes(path, info) else (path, info)
+            return None if whiteout.deletes(place, path, info) else (path, info)
         return None
 
     def enter(self, name: str) -> Merged | None:
@@ -74,5 +74,6 @@ class Merged:
             with os.scandir(place) as entries:
                 for entry in entries:
                     if entry.name not in seen:
-                        seen[entry.name] = not whiteout.deletes(entry.path, entry.stat(follow_symlinks=False))
+                        info = entry.stat(follow_symlinks=False)
+                        seen[entry.name] = not whiteout.deletes(place, entry.path, info)
         return sorted(name for name, visible in seen.items() if visible)

@@ -113,7 +113,8 @@ class Reader:
 
     def fail(self, message: str, reason: str) -> NoReturn:
         """Raise :class:`LayerError` about the current entry."""
-        raise LayerError(f"entry {self.last!r}: {message}", entry=self.last, reason=reason)
+        what = f"entry {self.last!r}" if self.last else "the archive"
+        raise LayerError(f"{what}: {message}", entry=self.last, reason=reason)
 
     # --- headers ------------------------------------------------------------------------------------------------------
 
@@ -128,7 +129,7 @@ class Reader:
                 self.fail("a lone zero block follows it", "corrupt")
             return None
         if not fields.checksum_matches(block):
-            self.fail("what follows it is no tar header", "corrupt")
+            self.fail("what follows it is no tar header" if self.last else "it is no tar", "corrupt")
         return block
 
     def _entry(self, block: bytes, records: Records, name: bytes | None, link: bytes | None) -> Entry:

@@ -45,9 +45,7 @@ def pax_0(records: list[tuple[bytes, bytes]]) -> Map:
     if listed:
         numbers = [decimal(text) for text in listed[-1].split(b",")] if listed[-1] else []
     else:
-        numbers = [
-            decimal(value) for key, value in records if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
-        ]
+        numbers = [decimal(value) for key, value in records if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes")]
     return _paired(numbers)
 
 

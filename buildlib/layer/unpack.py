@@ -235,7 +235,7 @@ class Unpacker:
                 del self.directories[gone]
             for gone in [known for known in self.pending if known.startswith(inside)]:
                 del self.pending[gone]
-        self.folders.forget()
+        self.folders.forget(keep=fd)
 
     # --- metadata -----------------------------------------------------------------------------------------------------
 

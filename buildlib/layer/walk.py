@@ -7,7 +7,7 @@ import stat
 import sys
 
 from buildlib.errors import LayerError
-from buildlib.layer import whiteout
+from buildlib.layer import whiteout, xattrs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,9 +98,9 @@ def _listing(fd: int, overlay: bool) -> list[Sibling]:
                 unusual = True
     found.sort()
     if unusual:
-        here = f"/proc/self/fd/{fd}/"
         found = [
-            (raw, name, _DEVICE if whiteout.deletes(here + name, info) else info) for raw, name, info in found
+            (raw, name, _DEVICE if whiteout.deletes(fd, xattrs.beside(fd, name), info) else info)
+            for raw, name, info in found
         ]
         found.sort(key=lambda sibling: not whiteout.is_whiteout(sibling[2]))
     return found

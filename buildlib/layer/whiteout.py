@@ -22,14 +22,14 @@ def is_whiteout(info: os.stat_result) -> bool:
     return stat.S_ISCHR(info.st_mode) and info.st_rdev == 0
 
 
-def deletes(path: str, info: os.stat_result) -> bool:
-    """Whether ``path``, which is ``info``, deletes its name in the layers below: a whiteout in either form.
+def deletes(directory: int | str, path: str, info: os.stat_result) -> bool:
+    """Whether ``path`` in ``directory``, which is ``info``, is a whiteout in either form.
 
     An empty file with an xattr is one, too; the kernel believes it in a directory whose opaque mark is "x".
     """
     if info.st_size or not stat.S_ISREG(info.st_mode):
         return is_whiteout(info)
-    if opaque_mark(os.path.dirname(path)) != b"x":
+    if opaque_mark(directory) != b"x":
         return False
     return any(xattrs.get(path, mark) is not None for mark in xattrs.WHITEOUT)
 

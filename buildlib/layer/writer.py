@@ -77,9 +77,7 @@ def write_layer(
     return write_stages(fs_dir, [Stage(write)], timestamp, clamp, overlay)
 
 
-def write_stages(
-    fs_dir: str, stages: list[Stage], timestamp: int | None, clamp: int | None, overlay: bool
-) -> TarStats:
+def write_stages(fs_dir: str, stages: list[Stage], timestamp: int | None, clamp: int | None, overlay: bool) -> TarStats:
     """:func:`write_layer` into stages of a pipeline instead of a file object."""
     try:
         root = os.open(fs_dir, ROOT)

@@ -17,9 +17,7 @@ WHITEOUT = ("trusted.overlay.whiteout", "user.overlay.whiteout")
 POINTERS = frozenset(prefix + mark for prefix in OVERLAY for mark in ("redirect", "metacopy"))
 """Marks that make a file depend on a lower layer; a folder with one of them is not a layer of its own."""
 
-_TRAVELS = frozenset(
-    ("security.capability", "security.ima", "system.posix_acl_access", "system.posix_acl_default")
-)
+_TRAVELS = frozenset(("security.capability", "security.ima", "system.posix_acl_access", "system.posix_acl_default"))
 _NOTHING = (errno.ENODATA, errno.ENOTSUP, errno.EPERM)
 
 
