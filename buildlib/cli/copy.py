@@ -53,6 +53,8 @@ def transfer(args: Arguments, method: str, **options: Any) -> int:
 
     name, *sources = args.positionals
     destination = sources.pop() if len(sources) > 1 else "."
+    if args.contextdir is not None:
+        sources = [_within(source, args.contextdir) for source in sources]
     with open_store(args) as store:
         container = store.container(name)
         getattr(container, method)(
@@ -68,6 +70,12 @@ def transfer(args: Arguments, method: str, **options: Any) -> int:
             **options,
         )
     return 0
+
+
+def _within(source: str, context: str) -> str:
+    """A source as seen from the context: an absolute one may name the context, too, as with buildah."""
+    top = os.path.abspath(context)
+    return os.path.relpath(source, top) if f"{source}/".startswith(f"{top}/") else source
 
 
 def _ignored(args: Arguments) -> Any:

@@ -10,6 +10,7 @@ from buildlib.cli.template import Struct, Time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 _EXECUTION = {
@@ -32,6 +33,7 @@ _IMAGE = {
     "created": "", "author": "", "architecture": "", "variant": "", "os": "", "os.version": "", "os.features": [],
 }  # fmt: skip
 _ALWAYS = frozenset(("architecture", "os"))
+_PARTS = frozenset(("config", "rootfs", "history"))
 
 
 def describe(
@@ -87,12 +89,19 @@ def _filled(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     return known | {key: value for key, value in given.items() if key not in defaults}
 
 
+def _execution(defaults: dict[str, Any], given: dict[str, Any], optional: Iterable[str]) -> Struct:
+    fields = _filled(defaults, given)
+    for name in ("ExposedPorts", "Volumes"):  # sets, which Go has as maps to an empty struct
+        if fields[name]:
+            fields[name] = {item: Struct({}) for item in fields[name]}
+    return Struct(fields, optional)
+
+
 def _oci(config: dict[str, Any], history: list[Struct]) -> Struct:
-    given = {key: value for key, value in config.items() if key not in ("config", "rootfs", "history")}
-    fields = _filled(_IMAGE, given)
+    fields = _filled(_IMAGE, {key: value for key, value in config.items() if key not in _PARTS})
     fields["created"] = Time(fields["created"])
-    execution = _filled(_EXECUTION, config.get("config") or {})
-    fields["config"] = Struct(execution, execution)
+    given = config.get("config") or {}
+    fields["config"] = _execution(_EXECUTION, given, {*_EXECUTION, *given})
     fields["rootfs"] = _rootfs(config)
     fields["history"] = history
     return Struct(fields, (fields.keys() - _ALWAYS - {"config", "rootfs"}))
@@ -100,7 +109,7 @@ def _oci(config: dict[str, Any], history: list[Struct]) -> Struct:
 
 def _docker(config: dict[str, Any], history: list[Struct]) -> Struct:
     given = config.get("config") or {}
-    execution = Struct(_filled(_DOCKER_EXECUTION, given), _DOCKER_OPTIONAL)
+    execution = _execution(_DOCKER_EXECUTION, given, _DOCKER_OPTIONAL)
     fields: dict[str, Any] = {
         "created": Time(config.get("created") or ""),
         "container_config": execution,

@@ -42,12 +42,12 @@ _FILTERS = ("after", "before", "dangling", "id", "intermediate", "label", "reado
 
 _NONE = "<none>"
 _ALL_ROWS = """
-SELECT i.id, i.manifest, i.created, i.size, n.name FROM images i LEFT JOIN names n ON n.image = i.id
+SELECT i.id, i.manifest, i.created, i.size, n.name, n.since FROM images i LEFT JOIN names n ON n.image = i.id
 UNION ALL
-SELECT substr(image, 8), image, since, 0, name FROM names WHERE image LIKE 'sha256:%'
-ORDER BY 3 DESC, 1, 5
+SELECT substr(image, 8), image, since, 0, name, since FROM names WHERE image LIKE 'sha256:%'
+ORDER BY 3 DESC, 1, 6, 5
 """
-"""Images with their names, newest first; a name of an index stands for the index."""
+"""Images with their names, newest image and oldest name first; a name of an index stands for the index."""
 
 
 class _Listed:
@@ -86,7 +86,7 @@ def _load(args: Arguments) -> list[_Listed]:
     if database is None:
         return []
     images: dict[str, _Listed] = {}
-    for id, manifest, created, size, name in database.rows(_ALL_ROWS):
+    for id, manifest, created, size, name, _ in database.rows(_ALL_ROWS):
         image = images.get(id)
         if image is None:
             image = images[id] = _Listed(id, manifest, created, size)

@@ -20,11 +20,12 @@ def print_json(value: Any) -> None:
 
 
 def formatted(template_text: str, records: Iterable[Any]) -> str:
-    """A line a record; tabs in the template align into columns."""
+    """A line a record; blanks and tabs of the template align into columns, as with buildah."""
     from buildlib.cli.human import table
     from buildlib.cli.template import Template
 
-    template = Template(template_text)
+    template = Template(template_text.strip())
+    template.parts = [part.replace(" ", "\t") if isinstance(part, str) else part for part in template.parts]
     lines = [template.render(record) for record in records]
     if any("\t" in line for line in lines):
         return table([line.split("\t") for line in lines])

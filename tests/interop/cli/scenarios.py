@@ -132,6 +132,7 @@ SCENARIOS = (
         commit -q c out
         """,
         images=("out",),
+        files={"tool": "f 755 0:0 a8076d3d28d21e02"},  # setuid is not taken from the host
     ),
     Scenario(
         "copy says what it copied",
@@ -142,10 +143,9 @@ SCENARIOS = (
         "the context is a border, and its ignore file is followed",
         """
         from --name c base
-        copy -q --contextdir $PWD/dir c . /all
-        copy -q --contextdir $PWD/dir c a /one/
-        copy -q --contextdir $PWD/dir c sub /two
-        copy -q --ignorefile $PWD/ignored --contextdir $PWD/dir c . /some
+        copy -q --contextdir $PWD/dir c $PWD/dir /all
+        copy -q --contextdir $PWD/dir c $PWD/dir/a /one/
+        copy -q --ignorefile $PWD/ignored --contextdir $PWD/dir c $PWD/dir /some
         commit -q c out
         """,
         images=("out",),
@@ -163,6 +163,10 @@ SCENARIOS = (
         commit -q c out
         """,
         images=("out",),
+        files={  # --chown is for archives, too
+            "chowned/inside": "d 751 1:2",
+            "chowned/inside/x": "f 751 1:2 73cb3858a687a849",
+        },
     ),
     Scenario(
         "config sets, removes and clears",
@@ -326,6 +330,7 @@ SCENARIOS = (
         mount
         mount --json
         mount c
+        umount c
         mount c d
         mount
         umount c
