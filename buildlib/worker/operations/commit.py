@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from buildlib.layer.prune import prune_opaque
 from buildlib.worker.workspace import snapshotter
 
 if TYPE_CHECKING:
@@ -12,5 +13,7 @@ if TYPE_CHECKING:
 
 def commit(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:
     """``{key, parents, layer} -> {}``: a rename, see :meth:`Snapshotter.commit`. It must not be mounted."""
-    snapshotter(root).commit(args["layer"], args["key"], args["parents"])
+    place = snapshotter(root)
+    prune_opaque(place.upper(args["key"]), map(place.layer, args["parents"]))
+    place.commit(args["layer"], args["key"], args["parents"])
     return {}
