@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from buildlib.linux import libc
 from buildlib.linux.libc import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, LIBC, check, encode, syscall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 # mount(2)
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
@@ -33,7 +32,8 @@ _FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 0, 1, 6
 _CLOEXEC = 1  # FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC, OPEN_TREE_CLONE: all bit 0
 _OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH, _MOVE_MOUNT_T_EMPTY_PATH = 0x4, 0x40
-_LONGEST_STRING = 255  # what FSCONFIG_SET_STRING takes
+LONGEST_STRING = 255
+"""Bytes in the value of an option that :func:`new_mount` can pass on (FSCONFIG_SET_STRING)."""
 
 
 class _MountAttr(ctypes.Structure):
@@ -157,92 +157,6 @@ def bind(source: str, target: str, *, recursive: bool = True, attributes: int = 
     fd = open_tree(source, recursive=recursive)
     try:
         set_attributes("", dir_fd=fd, add=attributes, propagation=MS_PRIVATE, recursive=recursive)
-        move_mount(fd, target)
-    finally:
-        os.close(fd)
-
-
-def overlay(
-    lowers: Sequence[str],
-    upper: str | None = None,
-    work: str | None = None,
-    options: Iterable[str] = (),
-    *,
-    attributes: int = 0,
-) -> int:
-    """An overlay of the directories ``lowers`` (top first) as a detached mount; read-only without ``upper``.
-
-    Any number of lowers up to the kernel's 500, any length of path, any character in it. Without an upper there must
-    be two lowers at least (the kernel's rule). Raises ``OSError``. (Documentation/filesystems/overlayfs.rst)
-    """
-    with contextlib.ExitStack() as stack:
-
-        def short(path: str) -> str:
-            # Overlayfs takes backslashes out of upperdir, and not out of lowerdir+.
-            if len(os.fsencode(path)) <= _LONGEST_STRING and "\\" not in path:
-                return path
-            fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            stack.callback(os.close, fd)
-            return f"/proc/self/fd/{fd}"
-
-        settings = [f"lowerdir+={short(lower)}" for lower in lowers]
-        if upper is not None and work is not None:
-            settings += [f"upperdir={short(upper)}", f"workdir={short(work)}"]
-        try:
-            return new_mount("overlay", [*settings, *options], attributes=attributes, source="overlay")
-        except OSError as error:
-            # Linux < 6.8 has no "lowerdir+"; it says so at the first option.
-            if error.errno != errno.EINVAL or error.filename != settings[0]:
-                raise
-    return _overlay_by_page(lowers, upper, work, options, attributes)
-
-
-def _overlay_by_page(
-    lowers: Sequence[str], upper: str | None, work: str | None, options: Iterable[str], attributes: int
-) -> int:
-    """The same through mount(2), whose options must fit a page: names relative to the lowers' common parent.
-
-    It needs a path to mount on for a moment; the caller has a mount namespace of its own.
-    """
-    base = os.path.commonpath(lowers) if len(lowers) > 1 else os.path.dirname(lowers[0])
-    names = ":".join(_escape(os.path.relpath(lower, base)) for lower in lowers)
-    data = ",".join([f"lowerdir={names}", *options])
-    if upper is not None and work is not None:
-        data += f",upperdir={_escape(upper)},workdir={_escape(work)}"
-    spot = lowers[0]  # any directory will do: an overlay keeps private mounts of what it shows
-    here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    os.chdir(base)
-    try:
-        mount("overlay", spot, "overlay", 0, data)
-        try:
-            fd = open_tree(spot, recursive=False)
-        finally:
-            umount(spot, MNT_DETACH)
-    finally:
-        os.fchdir(here)
-        os.close(here)
-    if attributes:
-        set_attributes("", dir_fd=fd, add=attributes)
-    return fd
-
-
-def _escape(path: str) -> str:
-    # Commas end an option, colons a lower: the parser of overlayfs takes backslashes before both.
-    return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
-
-
-def mount_overlay(
-    target: str,
-    lowers: Sequence[str],
-    upper: str | None = None,
-    work: str | None = None,
-    options: Iterable[str] = (),
-    *,
-    attributes: int = 0,
-) -> None:
-    """:func:`overlay`, attached at ``target``."""
-    fd = overlay(lowers, upper, work, options, attributes=attributes)
-    try:
         move_mount(fd, target)
     finally:
         os.close(fd)

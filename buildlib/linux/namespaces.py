@@ -40,6 +40,12 @@ def setns(fd: int, flags: int = 0) -> None:
     check(LIBC.setns(fd, flags))
 
 
+def set_domainname(name: str) -> None:
+    """The NIS domain name of the uts namespace (setdomainname(2))."""
+    data = os.fsencode(name)
+    check(LIBC.setdomainname(data, len(data)), name)
+
+
 def write_id_maps(
     pid: int,
     uids: Iterable[tuple[int, int, int]],

@@ -74,6 +74,21 @@ def set_name(name: str) -> None:
     check(LIBC.prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0))
 
 
+def hide_words() -> None:
+    """Wipe what /proc/<pid>/cmdline and environ show: the words that this program was started with.
+
+    Python has its own copies of both; getenv(3) in C finds nothing any more.
+    """
+    from ctypes import memset
+
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    # arg_start arg_end env_start env_end: fields 48 to 51 of proc_pid_stat(5), the first after ")" being the third
+    for start, end in ((int(fields[45]), int(fields[46])), (int(fields[47]), int(fields[48]))):
+        if 0 < start < end:
+            memset(start, 0, end - start)
+
+
 def close_from(first: int, last: int = _LAST_FD, *, on_exec: bool = False) -> None:
     """Close the descriptors ``first`` … ``last``, now or (``on_exec``) at the next execve (close_range(2))."""
     from buildlib.linux.libc import CLOSE_RANGE, syscall

@@ -33,20 +33,21 @@ SYSCTLS = (
 """Which namespace a kernel parameter belongs to, by its prefix, as runc has it."""
 
 
-def plan(spec: RuntimeSpec, rootfs: str, *, own_init: bool = False) -> tuple[Op, ...]:
+def plan(spec: RuntimeSpec, rootfs: str, *, own_init: bool = False, mounted: bool = False) -> tuple[Op, ...]:
     """The ops that a child in its own pid namespace executes to run ``spec`` in the directory ``rootfs``.
 
     The order is the point: namespaces, then mounts looked up beneath the root while the host's tree is still there,
-    then the pivot, then limits and ids, the command last; with ``own_init`` it is not process 1. Raises
-    :class:`UsageError` for a spec that says nothing to run, :class:`SandboxError` for one that asks for what this
-    sandbox has not.
+    then the pivot, then limits and ids, the command last; with ``own_init`` it is not process 1. ``mounted`` says that
+    ``rootfs`` is a mount already, in a mount namespace that the child has for itself alone.
+
+    Raises :class:`UsageError` for a spec that says nothing to run, :class:`SandboxError` for one that asks for what
+    this sandbox has not.
     """
     _refuse(spec)
     linux, root = spec.linux or Linux(), spec.root or Root()
     return (
-        *_namespaces(linux),
-        mounts.Propagation(_propagation(linux.rootfs_propagation)),
-        mounts.BindRoot(rootfs),
+        *_namespaces(linux, () if mounted else ("mount",)),
+        *(() if mounted else (mounts.Propagation(_propagation(linux.rootfs_propagation)), mounts.BindRoot(rootfs))),
         *(_mount(mount, rootfs) for mount in spec.mounts),
         *_devices(spec, rootfs),
         *_names(spec),
@@ -78,7 +79,7 @@ def _refuse(spec: RuntimeSpec) -> None:
             raise SandboxError(f"the spec asks for {what}, which this sandbox does not offer")
 
 
-def _namespaces(linux: Linux) -> Iterator[Op]:
+def _namespaces(linux: Linux, always: tuple[str, ...]) -> Iterator[Op]:
     for namespace in linux.namespaces:
         if namespace.path:
             if namespace.type not in JOINABLE:
@@ -86,9 +87,10 @@ def _namespaces(linux: Linux) -> Iterator[Op]:
             yield namespaces.Join(namespace.type, namespace.path)
         elif namespace.type in ("user", "time"):
             raise SandboxError(f"a {namespace.type} namespace of its own is not offered")
-    # Without a mount namespace the mounts would show up on the host, so there always is one.
+    # Without a mount namespace the mounts would show up on the host, so there always is one. That of pids was made by
+    # whoever forked this process.
     fresh = [n.type for n in linux.namespaces if not n.path and n.type not in ("pid", "mount")]
-    yield namespaces.Unshare(("mount", *fresh))
+    yield namespaces.Unshare((*always, *fresh))
 
 
 def _propagation(words: str) -> str:

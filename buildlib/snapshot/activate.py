@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from buildlib.errors import from_os_error
 from buildlib.linux import mount as kernel
 from buildlib.linux.options import parse
+from buildlib.linux.overlay import mount_overlay
 from buildlib.snapshot.overlay import MERGED, VOLATILE, renew
 
 if TYPE_CHECKING:
@@ -73,4 +74,4 @@ def _overlay(place: str, options: Sequence[str], attributes: int) -> None:
     upper, work = named.get("upperdir"), named.get("workdir")
     if work is not None and VOLATILE in rest:
         renew(work)
-    kernel.mount_overlay(place, lowers, upper, work, rest, attributes=attributes)
+    mount_overlay(place, lowers, upper, work, rest, attributes=attributes)

@@ -43,9 +43,7 @@ def bear(root: str) -> tuple[int, socket.socket]:
 
 def _execute(control: socket.socket, client: int, root: str) -> int:
     """Start a fresh interpreter that knows the modules which this one knows, wherever they came from."""
-    import buildlib
-
-    package = os.path.dirname(os.path.abspath(buildlib.__file__))
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     # Without -I and -S the environment and the start-up of site could bring in anything, and take their time.
     path = [os.path.dirname(package), *(os.path.abspath(entry) for entry in sys.path if entry)]
     words = ["-I", "-S", f"{package}/worker/__main__.py", root, str(client), os.pathsep.join(dict.fromkeys(path))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 from functools import partial
@@ -69,7 +68,8 @@ class Supervise:
     def execute(self) -> None:
         """posix_spawn(3), which copies no memory. Raises :class:`NotRunnable`; else it does not return."""
         # This process is a copy of one of the host: what it shows of itself is nobody's business in there.
-        scrub()
+        process.hide_words()
+        process.set_name("init")
         process.prctl(process.PR_SET_DUMPABLE, 0)
         command = _start(partial(os.posix_spawn, setsid=True), self.args, environment(self.env))
         try:
@@ -110,17 +110,6 @@ def _wait_for(command: int) -> int:
         pid, status = os.wait()
         if pid == command:
             return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-
-
-def scrub() -> None:
-    """Wipe what /proc/<pid>/cmdline and environ show: the words this interpreter was started with."""
-    with open("/proc/self/stat", "rb") as file:
-        fields = file.read().rpartition(b")")[2].split()
-    # arg_start arg_end env_start env_end: fields 48 to 51 of proc_pid_stat(5), the first after ")" being the third
-    for start, end in ((int(fields[45]), int(fields[46])), (int(fields[47]), int(fields[48]))):
-        if 0 < start < end:
-            ctypes.memset(start, 0, end - start)
-    process.set_name("init")
 
 
 def environment(pairs: tuple[str, ...]) -> dict[str, str]:

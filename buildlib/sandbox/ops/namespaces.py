@@ -11,7 +11,6 @@ import struct
 from attrs import frozen
 
 from buildlib.linux import namespaces
-from buildlib.linux.libc import LIBC, check
 
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
@@ -71,8 +70,7 @@ class Names:
         if self.hostname:
             socket.sethostname(self.hostname)
         if self.domainname:
-            name = self.domainname.encode()
-            check(LIBC.setdomainname(name, len(name)), self.domainname)
+            namespaces.set_domainname(self.domainname)
 
 
 @frozen

@@ -48,7 +48,7 @@ def run(store: str, args: dict[str, Any], fds: Sequence[int]) -> Command:
     sources = Sources(space, scratch)
     opened = [(bind.target, sources.open(bind)) for bind in binds]
     targets = [
-        *((mount.target, _is_directory(mount)) for mount in spec.mounts),
+        *((request.target(mount.target, "/"), _is_directory(mount)) for mount in spec.mounts),
         *((target, stat.S_ISDIR(os.fstat(fd).st_mode)) for target, fd in opened),
     ]
     tree, made = root.prepare(space, args["key"], args["parents"], targets)
@@ -59,7 +59,7 @@ def run(store: str, args: dict[str, Any], fds: Sequence[int]) -> Command:
     )
     after = {"key": args["key"], "parents": args["parents"], "made": made, "scratch": scratch.used and scratch.path}
     return Command(
-        plan(spec, tree, own_init=True),
+        plan(spec, tree, own_init=True, mounted=True),
         (fds[0], fds[1], fds[2]),
         args.get("timeout"),
         sources.locks,

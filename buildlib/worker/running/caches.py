@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from buildlib.errors import NotFound
 from buildlib.linux.beneath import open_in_root
+from buildlib.worker.running.scratch import half_made
 
 if TYPE_CHECKING:
     from buildlib.worker.running.request import Cache
@@ -52,7 +53,7 @@ def _make(space: Workspace, cache: Cache, path: str) -> None:
     """Make the directory where it is missing; it appears under its name with everything in it."""
     if os.path.isdir(path):
         return
-    fresh = f"{path}.new.{os.readlink('/proc/self')}"
+    fresh = half_made(space.root, 1)
     os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
     os.mkdir(fresh, 0o700)
     if cache.source is not None:

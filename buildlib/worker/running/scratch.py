@@ -7,8 +7,16 @@ import shutil
 import stat
 
 from buildlib.linux import mount
+from buildlib.linux.overlay import overlay
 from buildlib.linux.process import start_time
 from buildlib.snapshot.overlay import OPTIONS, VOLATILE
+
+
+def half_made(root: str, number: int) -> str:
+    """A path in ``tmp/`` of the store whose name says that it is ours, so that it is swept when we are dead."""
+    # In a pid namespace of our own getpid() is 1; /proc is that of the host.
+    pid = int(os.readlink("/proc/self"))
+    return f"{root}/tmp/{pid}.{start_time(pid)}.{number}"  # noqa: S108 - it is the store's own
 
 
 class Scratch:
@@ -18,9 +26,7 @@ class Scratch:
     """
 
     def __init__(self, root: str, *, userxattr: bool) -> None:
-        # In a pid namespace of our own getpid() is 1; /proc is that of the host.
-        pid = int(os.readlink("/proc/self"))
-        self.path = f"{root}/tmp/{pid}.{start_time(pid)}.0"  # noqa: S108 - it is the store's own
+        self.path = half_made(root, 0)
         self.options = (*OPTIONS, VOLATILE, *(["userxattr"] if userxattr else []))
         self._made = 0
 
@@ -39,9 +45,11 @@ class Scratch:
 
     def over(self, fd: int) -> int:
         """A detached mount of what is open as ``fd``, in which everything can be written and nothing arrives there."""
-        place = self.place()
         info = os.fstat(fd)
-        if not stat.S_ISDIR(info.st_mode):
+        if not stat.S_ISDIR(info.st_mode) and not stat.S_ISREG(info.st_mode):
+            return mount.open_tree("", dir_fd=fd, recursive=False)  # a device has nothing that could be kept
+        place = self.place()
+        if stat.S_ISREG(info.st_mode):
             copy = f"{place}/file"
             shutil.copyfile(f"/proc/self/fd/{fd}", copy)
             os.chown(copy, info.st_uid, info.st_gid)
@@ -52,4 +60,4 @@ class Scratch:
         os.mkdir(work)
         os.chown(upper, info.st_uid, info.st_gid)
         os.chmod(upper, stat.S_IMODE(info.st_mode))
-        return mount.overlay([f"/proc/self/fd/{fd}"], upper, work, self.options)
+        return overlay([f"/proc/self/fd/{fd}"], upper, work, self.options)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from buildlib.linux import mount
+from buildlib.linux import mount, overlay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ def test_an_overlay_shows_the_top_layer_first_and_writes_to_its_upper(tmp_path: 
 
     def look() -> list[Any]:
         target = tmp_path / "target"
-        mount.mount_overlay(str(target), lowers, str(tmp_path / "upper"), str(tmp_path / "work"), ["index=off"])
+        overlay.mount_overlay(str(target), lowers, str(tmp_path / "upper"), str(tmp_path / "work"), ["index=off"])
         (target / "new").write_text("new")
         return [names(target), (target / "shared").read_text()]
 
@@ -52,7 +52,7 @@ def test_an_overlay_takes_more_layers_than_a_page_of_names(tmp_path: Path, in_ch
     (tmp_path / "target").mkdir()
 
     def look() -> int:
-        mount.mount_overlay(str(tmp_path / "target"), lowers)
+        overlay.mount_overlay(str(tmp_path / "target"), lowers)
         return len(names(tmp_path / "target"))
 
     assert in_child(look) == 201
@@ -68,7 +68,7 @@ def test_an_overlay_takes_any_path(tmp_path: Path, in_child: InChild, name: str)
 
     def look() -> list[str]:
         target = base / "target"
-        mount.mount_overlay(str(target), lowers, str(base / "upper"), str(base / "work"))
+        overlay.mount_overlay(str(target), lowers, str(base / "upper"), str(base / "work"))
         (target / "new").write_text("new")
         return names(target)
 
@@ -84,7 +84,7 @@ def test_the_way_for_older_kernels_gives_the_same_overlay(tmp_path: Path, in_chi
         (base / part).mkdir()
 
     def look() -> list[int]:
-        fd = mount._overlay_by_page(lowers, str(base / "upper"), str(base / "work"), ["index=off"], 0)
+        fd = overlay._overlay_by_page(lowers, str(base / "upper"), str(base / "work"), ["index=off"], 0)
         mount.move_mount(fd, str(base / "target"))
         (base / "target/new").write_text("new")
         return [len(names(base / "target")), len(names(Path(lowers[0])))]

@@ -5,18 +5,19 @@ from __future__ import annotations
 import base64
 import os
 import stat
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from buildlib.errors import FormatError, NotFound, SandboxError, UsageError
 from buildlib.linux import mount
+from buildlib.oci import Mount
 
-from .conftest import BASE, KEY, listing
+from .conftest import BASE, KEY, listing, until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .conftest import Place
 
 pytestmark = pytest.mark.root
@@ -184,7 +185,7 @@ def test_a_bind_of_the_host_is_read_only(place: Place, tmp_path: Path) -> None:
     assert ran.out == "fro\n"
 
 
-def bind(source: Path, target: str = "/mnt", **more: object) -> dict[str, object]:
+def bind(source: Path | str, target: str = "/mnt", **more: object) -> dict[str, object]:
     return {"type": "bind", "source": str(source), "target": target, **more}
 
 
@@ -202,6 +203,20 @@ def test_what_is_written_to_a_bind_is_thrown_away_unless_it_is_kept(place: Place
     place.sh(script, binds=[bind(tmp_path / "src", rw=True, keep=True), bind(tmp_path / "file", "/file", keep=True)])
     assert listing(tmp_path / "src") == ["f", "x"]
     assert (tmp_path / "file").read_text() == "new\n"
+
+
+def test_a_device_can_be_bound_and_written_to(place: Place) -> None:
+    place.prepare()
+    binds = [bind("/dev/zero", "/dev/zeros", rw=True), bind("/dev/null", "/nothing", rw=True)]
+    assert place.sh("head -c 2 /dev/zeros | wc -c; echo x >/nothing && echo fine", binds=binds).out == "2\nfine\n"
+
+
+def test_a_mount_of_the_spec_can_t_make_its_place_outside(place: Place) -> None:
+    upper = place.prepare()
+    evil = Mount("tmpfs", "tmpfs", "/../../../../srv/evil")
+    assert place.sh("stat -f -c %T /srv/evil", mounts=[evil]).out == "tmpfs\n"
+    assert listing(upper) == []
+    assert not Path("/srv/evil").exists()
 
 
 def test_a_source_in_a_context_can_t_lead_out_of_it(place: Place, tmp_path: Path) -> None:
@@ -325,8 +340,7 @@ def test_private_caches_are_apart_at_the_same_time(place: Place) -> None:
     )
     os.close(reader)
     try:
-        while not any(path.endswith("/a") for path in listing(place.root / "caches")):
-            pass
+        until(lambda: list(place.root.glob("caches/*/a")), "the first run has its cache")
         assert place.sh("ls /c", key="d1" * 32, binds=cache(id="p", sharing="private")).out == ""
     finally:
         os.close(writer)
@@ -342,8 +356,8 @@ def test_a_locked_cache_waits_for_the_one_before(place: Place) -> None:
         "/bin/sh", "-c", "read x; touch /c/first", fds=(reader, 1, 2), binds=cache(id="l", sharing="locked")
     )
     os.close(reader)
-    while not listing(place.root / "caches"):
-        pass
+    until(lambda: list(place.root.glob("caches/*")), "the first run has its cache")
+    time.sleep(0.2)
     second = place.submit("test", "-e", "/c/first", key="d1" * 32, binds=cache(id="l", sharing="locked"))
     os.close(writer)
     first.result()

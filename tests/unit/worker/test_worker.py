@@ -19,7 +19,7 @@ import buildlib
 from buildlib import worker as workers
 from buildlib.errors import Cancelled, StoreError, UsageError, WorkerError
 from buildlib.linux.process import start_time
-from buildlib.worker.server import PATIENCE
+from buildlib.worker.child import PATIENCE
 
 from .conftest import BASE, KEY, interrupt_soon, processes, until
 
