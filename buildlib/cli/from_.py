@@ -18,7 +18,7 @@ VERB = Verb(
     missing='an image name (or "scratch") must be specified',
     example="ctr=$(buildlib from --name base oci:layout:app)\nbuildlib from tarball:rootfs.tar",
     details="Prints the name of the container. IMAGE is a name or id from `buildlib images`, scratch, or a\n"
-    "transport and a path: oci:, oci-archive:, docker-archive:, dir:, or tarball: for a root file system.",
+    "transport: docker://, oci:, oci-archive:, docker-archive:, dir:, or tarball: for a root file system.",
     flags=(
         Flag("add-host", "a custom host-to-IP mapping", kind=EACH, metavar="HOST:IP", later=True),
         Flag("cap-add", "a capability for the commands that run", kind=LIST, metavar="CAP", later=True),

@@ -16,7 +16,8 @@ VERB = Verb(
     positionals=(1, 1),
     missing="an image name must be specified",
     example="buildlib pull docker-archive:site.tar",
-    details="Prints the id of the image. The transports are oci:, oci-archive:, docker-archive:, dir: and tarball:.",
+    details="Prints the id of the image. The transports are docker://, oci:, oci-archive:,\n"
+    "docker-archive:, dir: and tarball:.",
     flags=(
         Flag("all-tags", "all tagged images of the repository", short="a", kind=BOOL, later=True),
         Flag("policy", "when to fetch: always, missing or never", default="missing", metavar="POLICY"),
@@ -32,6 +33,7 @@ def run(args: Arguments) -> int:
     """Pull, and print the image's id."""
     from buildlib.cli.from_ import pull_policy
     from buildlib.cli.place import open_store
+    from buildlib.cli.progress import sink
     from buildlib.cli.registry_flags import platform
     from buildlib.errors import NotFound
 
@@ -45,5 +47,5 @@ def run(args: Arguments) -> int:
                     raise
             else:
                 return 0
-        print(store.pull(name, platform=platform(args)).id)
+        print(store.pull(name, platform=platform(args), progress=sink(args.quiet)).id)
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from buildlib.cli.flags import BOOL, LIST, NUMBER, Flag, Verb
 from buildlib.cli.registry_flags import REGISTRY_FLAGS
+from buildlib.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ VERB = Verb(
     positionals=(1, 2),
     missing="at least a source image ID must be specified",
     example="buildlib push localhost/site:1.2 docker-archive:site.tar:localhost/site:1.2",
-    details="DESTINATION is a transport and what it needs: oci:DIR[:TAG], oci-archive:FILE[:TAG],\n"
-    "docker-archive:FILE[:NAME] or dir:DIR.",
+    details="DESTINATION is a transport and what it needs: docker://NAME, oci:DIR[:TAG],\n"
+    "oci-archive:FILE[:TAG], docker-archive:FILE[:NAME] or dir:DIR.",
     flags=(
         Flag("all", "all images of a manifest list", kind=BOOL, later=True),
         Flag("compression-format", "gzip, zstd or none", metavar="FORMAT"),
@@ -28,7 +29,7 @@ VERB = Verb(
         Flag("disable-compression", "do not compress layers", short="D", kind=BOOL),
         Flag("encrypt-layer", "layers to encrypt", kind=LIST, later=True),
         Flag("encryption-key", "key to encrypt with", kind=LIST, later=True),
-        Flag("force-compression", "compress anew what is compressed otherwise", kind=BOOL),
+        Flag("force-compression", "accepted; --compression-format always does", kind=BOOL, no_op=True),
         Flag("format", "type of the manifest: oci or v2s2 (docker)", short="f", metavar="FORMAT"),
         Flag("quiet", "do not tell how it goes on", short="q", kind=BOOL),
         Flag("remove-signatures", "do not copy signatures", kind=BOOL, no_op=True),
@@ -52,5 +53,24 @@ def run(args: Arguments) -> int:
     return 0
 
 
+_FORMATS = {"docker": "docker", "oci": "oci", "v2s2": "docker"}
+_COMPRESSIONS = ("gzip", "none", "zstd")
+
+
 def _options(args: Arguments) -> dict[str, Any]:
-    return {}
+    from buildlib.cli.progress import sink
+
+    options: dict[str, Any] = {"progress": sink(args.quiet)}
+    if args.format is not None:
+        if args.format not in _FORMATS:
+            raise UsageError(f'unknown format "{args.format}"', hint="the formats are oci and v2s2")
+        options["format"] = _FORMATS[args.format]
+    compression = "none" if args.disable_compression else args.compression_format
+    if compression is not None:
+        if compression not in _COMPRESSIONS:
+            raise UsageError(f'unknown compression "{compression}"', hint=f"there are {', '.join(_COMPRESSIONS)}")
+        options["compression"] = compression
+        options["level"] = args.compression_level
+    elif args.compression_level is not None:
+        options.update(compression="gzip", level=args.compression_level)
+    return options
