@@ -23,7 +23,7 @@ def build(store: Store, base: str, name: str, timestamp: int | None = None) -> I
         container.run("useradd --uid 1000 --create-home greeter")
         container.mkdir("/srv/greet")
         container.config(workdir="/srv/greet")
-        container.copy("app/", dest="./", context=str(HERE), chown="greeter:greeter", ignore=["**/*.draft"])
+        container.copy("app/", "./", context=str(HERE), chown="greeter:greeter", ignore=["**/*.draft"])
         container.run("sort --unique words.txt > words.sorted && rm words.txt")
         container.config(
             env={"GREETING": "Hello"},
