@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from buildlib.container import WorkingContainer
     from buildlib.container.mounts import Bind, Cache, Content, Secret, Tmpfs
     from buildlib.container.run import RunResult
+    from buildlib.contexts import Context
     from buildlib.errors import BuildlibError
     from buildlib.image import Image
     from buildlib.oci import Descriptor, Digest, ImageConfig, Manifest, Platform, Reference
@@ -33,6 +34,7 @@ __all__ = [
     "BuildlibError",
     "Cache",
     "Content",
+    "Context",
     "Descriptor",
     "Digest",
     "IgnorePatterns",
@@ -57,6 +59,7 @@ _HOMES = {
     "BuildlibError": "errors",
     "Cache": "container.mounts",
     "Content": "container.mounts",
+    "Context": "contexts",
     "Descriptor": "oci",
     "Digest": "oci",
     "IgnorePatterns": "patterns",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from buildlib.check import Finding
     from buildlib.container import WorkingContainer
     from buildlib.content import ContentStore
+    from buildlib.contexts import Context
     from buildlib.events import Sink
     from buildlib.garbage import Collected
     from buildlib.image import Image
@@ -219,6 +220,19 @@ class Store:
         transport = {} if access is None else {"access": access}
         base, called = base_image(self, image, pull, platform, **transport)
         return WorkingContainer.create(self, base, called, name=name, cache=cache, platform=platform, **options)
+
+    def context(
+        self, where: str | int, *, authorization: str | None = None, keep_git_dir: bool | None = None
+    ) -> Context:
+        """A folder to copy from: one of this machine, or fetched for as long as the context is open.
+
+        ``where`` is a path, a git repository with ``#ref:subdir``, the URL of an archive or one file, or a descriptor
+        from which either comes. ``authorization`` is the header of that name for the server. Raises
+        :class:`UsageError`, :class:`TransportError`, :class:`NotFound`, :class:`LayerError`, :class:`StoreFull`.
+        """
+        from buildlib.contexts import open_context
+
+        return open_context(self, where, authorization=authorization, keep_git_dir=keep_git_dir)
 
     # --- order --------------------------------------------------------------------------------------------------------
 
