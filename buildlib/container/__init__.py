@@ -49,6 +49,7 @@ class WorkingContainer:
         """The ids of its layers, base first."""
         self.lock = threading.RLock()
         self.executing = False
+        self.execution: Lease | None = None
         self._text: str = row[5]
         self._state: State | None = None
         self._lease: Lease | None = None
@@ -101,9 +102,8 @@ class WorkingContainer:
         from buildlib.container.creating import remove
 
         with self.lock:
-            remove(self)
-            if self._lease is not None:
-                self._lease.drop()
+            remove(self, self._lease)
+            self._lease = None
 
     def rename(self, name: str) -> None:
         """Call it ``name``. Raises :class:`NameInUse`, :class:`UsageError`."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import re
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from buildlib.cache import base_state
 from buildlib.container.state import CLEAN, State
-from buildlib.errors import NameInUse, UsageError
+from buildlib.errors import NameInUse, StoreFull, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from buildlib.container import WorkingContainer
     from buildlib.image import Image
+    from buildlib.leases import Lease
     from buildlib.store import Store
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
@@ -109,22 +111,36 @@ def rename(container: WorkingContainer, name: str) -> None:
     container.name = name
 
 
-def remove(container: WorkingContainer) -> None:
-    """See :meth:`WorkingContainer.remove`."""
+def remove(container: WorkingContainer, lease: Lease | None) -> None:
+    """See :meth:`WorkingContainer.remove`; ``lease`` is what it was held by and goes with it."""
     from buildlib.container.performing import executing
     from buildlib.recovery import remove_paths
 
-    store = container.store
-    with executing(container):
-        if container.mount_point is not None:
+    store, folder = container.store, f"containers/{container.id}"
+    try:
+        _forget(container, lease)
+    except StoreFull:
+        # To write down that it goes takes room, which only its going makes.
+        with executing(container) if container.execution else nullcontext():
             container.umount()
-        with store.db.transaction() as conn:
-            conn.execute("DELETE FROM containers WHERE id = ?", (container.id,))
-        if os.path.lexists(f"{store.root}/containers/{container.id}"):
-            remove_paths(store, [f"containers/{container.id}"])
+            remove_paths(store, [folder])
+        _forget(container, lease)
+    if os.path.lexists(f"{store.root}/{folder}"):
+        remove_paths(store, [folder])
     own = container.layers[container.state.base_layers :]
     if any(is_orphan(store, layer) for layer in own):
         store.gc()
+
+
+def _forget(container: WorkingContainer, lease: Lease | None) -> None:
+    from buildlib.container.performing import executing
+
+    with executing(container):
+        container.umount()
+        with container.store.db.transaction() as conn:
+            conn.execute("DELETE FROM containers WHERE id = ?", (container.id,))
+            if lease is not None:
+                lease.drop()
 
 
 def is_orphan(store: Store, layer: str) -> bool:

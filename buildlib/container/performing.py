@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
@@ -16,7 +16,7 @@ import attrs
 from buildlib import cache
 from buildlib.cache import Record
 from buildlib.container.state import CHANGED, CLEAN, FAILED, Entry
-from buildlib.errors import NotFound
+from buildlib.errors import BuildlibError, NotFound, StoreFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -103,17 +103,30 @@ def _memoised(container: WorkingContainer, call: Call) -> Outcome | None:
         if not (call.wants_kept and kept is None) and _take(container, key, record, call):
             return Outcome(True, kept)
     with executing(container):
-        clear_leavings(container)
-        make_ready(container, FAILED)
-        result = call.execute()
-        if call.verify is not None and not call.verify(result, step):
-            return None
-        if call.good is not None and not call.good(result):
-            container.save(container.state.evolve(upper=CHANGED))
-            _note(container, call)
-            return Outcome(False, result)
-        _remember(container, call, key, step, result)
+        try:
+            clear_leavings(container)
+            make_ready(container, FAILED)
+            result = call.execute()
+            if call.verify is not None and not call.verify(result, step):
+                return None
+            if call.good is not None and not call.good(result):
+                container.save(container.state.evolve(upper=CHANGED))
+                _note(container, call)
+            else:
+                _remember(container, call, key, step, result)
+        except StoreFull:
+            _make_room(container)
+            raise
         return Outcome(False, result)
+
+
+def _make_room(container: WorkingContainer) -> None:
+    """On a full disk not even a row can be written: what the call left goes at once, before it is written down."""
+    from buildlib.recovery import remove_paths
+
+    if container.state.upper == FAILED and container.mount_point is None:
+        with suppress(BuildlibError):
+            remove_paths(container.store, [f"containers/{container.id}"])
 
 
 def _note(container: WorkingContainer, call: Call) -> None:
@@ -201,24 +214,30 @@ def executing(container: WorkingContainer) -> Iterator[None]:
     if container.executing:
         yield
         return
-    with container.store.lease(f"execution:{container.id}", exclusive=True):
-        container.executing = True
-        try:
-            yield
-        finally:
-            container.executing = False
+    if container.execution is None:
+        container.execution = container.store.lease(f"execution:{container.id}", exclusive=True)
+    container.executing = True
+    try:
+        yield
+    finally:
+        container.executing = False
+        # On a full disk a row can't even be deleted; the lease is kept then, for the next time.
+        with suppress(StoreFull):
+            container.execution.drop()
+            container.execution = None
 
 
 def make_ready(container: WorkingContainer, mark: str) -> None:
     """Have the folders on disk made for the container's stack, and its upper marked as ``mark``."""
     state = container.state
     top = container.layers[-1] if container.layers else ""
-    if state.prepared != top:
+    there = state.prepared == top and os.path.lexists(upper_of(container))
+    if not there:
         worker = container.store.worker
         if state.prepared is not None:
             worker.call("remove", {"keys": [container.id], "layers": [], "paths": []})
         worker.call("prepare", {"key": container.id, "parents": list(container.layers)})
-    if state.prepared != top or state.upper != mark:
+    if not there or state.upper != mark:
         container.save(state.evolve(prepared=top, upper=mark))
 
 
@@ -298,9 +317,14 @@ def unmounted(container: WorkingContainer) -> Iterator[None]:
             container.mount()
 
 
+def upper_of(container: WorkingContainer) -> str:
+    """The folder that receives what is written."""
+    return f"{container.store.root}/containers/{container.id}/upper"
+
+
 def is_untouched(container: WorkingContainer) -> bool:
     """Whether the upper holds nothing, and its root is as the layer below has it. When in doubt, it is not."""
-    upper = f"{container.store.root}/containers/{container.id}/upper"
+    upper = upper_of(container)
     try:
         if os.listdir(upper):
             return False

@@ -27,10 +27,10 @@ def read_file(container: WorkingContainer, path: str, limit: int) -> bytes:
 
 def _key(container: WorkingContainer) -> str | None:
     """The container's id where there is something of its own on disk."""
+    from buildlib.container.performing import upper_of
     from buildlib.container.state import CLEAN
 
-    state = container.state
-    return container.id if state.prepared is not None and state.upper != CLEAN else None
+    return container.id if container.state.upper != CLEAN and os.path.lexists(upper_of(container)) else None
 
 
 def diff(container: WorkingContainer) -> list[Any]:

@@ -258,6 +258,9 @@ class Transfer:
             finally:
                 os.close(fd)
         except OSError as error:
+            # Half a file helps nobody, and on a full disk its room is needed.
+            with contextlib.suppress(OSError):
+                os.unlink(called, dir_fd=at)
             raise unwritable(error, place) from error
         self.bytes += size
         return combine(content, attributes) if content else ""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tarfile
+from contextlib import suppress
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pytest
 
-from buildlib.errors import CopyError, LayerError, UsageError
+from buildlib.errors import CopyError, LayerError, StoreFull, UsageError
 from buildlib.patterns import IgnorePatterns
+from buildlib.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -252,3 +255,39 @@ def archive(path: Path, compression: str) -> None:
         file = tarfile.TarInfo("dir/file")
         file.size, file.mode, file.uid, file.gid = 6, 0o640, 1000, 44
         tar.addfile(file, BytesIO(b"inside"))
+
+
+class TestFullDisk:
+    @pytest.mark.parametrize("size", [9_900_000, 10_240_000, 13_000_000])
+    def test_a_full_disk_is_told_and_the_container_goes_on(self, tmp_path: Path, busybox_tar: str, size: int) -> None:
+        """The file does not fit; or it does, but the row about it does not."""
+        folder = tmp_path / "small"
+        folder.mkdir()
+        (tmp_path / "big").write_bytes(os.urandom(1000) * (size // 1000))
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", folder], check=True)
+        try:
+            with Store.open(str(folder / "store")) as store:
+                with store.from_image(f"tarball:{busybox_tar}", cache=True) as container:
+                    container.copy(dest="/small", contents={"small": "x"})
+                    with suppress(StoreFull) if size < 10_000_000 else pytest.raises(StoreFull, match="no space left"):
+                        container.copy("big", dest="/", context=str(tmp_path))
+                    assert container.read_file("/small") == b"x"
+                    if size > 10_000_000:
+                        container.copy(dest="/more", contents={"more": "y"})
+                        container.commit("localhost/fits")
+                assert store.check() == []
+        finally:
+            subprocess.run(["umount", folder], check=True)
+
+    def test_a_container_without_the_cache_can_at_least_be_removed(self, tmp_path: Path, busybox_tar: str) -> None:
+        folder = tmp_path / "small"
+        folder.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", folder], check=True)
+        try:
+            with Store.open(str(folder / "store")) as store:
+                with store.from_image(f"tarball:{busybox_tar}") as container:
+                    container.run("cat /dev/zero > /zeros 2>/dev/null", check=False)
+                assert store.containers() == []
+                assert store.check() == []
+        finally:
+            subprocess.run(["umount", folder], check=True)
