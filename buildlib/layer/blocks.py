@@ -19,6 +19,8 @@ SIZE = 1 << 18
 """Small enough that what one core writes is still in a cache when another one reads it (a mebibyte reads at two
 thirds of the speed); large enough that compressing each block on its own costs 0.2 % in size."""
 _IN_FLIGHT = 6
+_PATIENCE = 1.0
+"""How long a stage is waited for when the stream fails: one that writes may wait for a reader that never comes."""
 _ZEROS = bytes(65536)
 
 
@@ -89,12 +91,12 @@ class Pipeline:
         if self._error is not None:
             raise self._error
 
-    def stop(self) -> None:
-        """Let the threads end after what they have in hand, and wait for them."""
+    def stop(self, patience: float | None = None) -> None:
+        """Let the threads end after what they have in hand; wait for them, each for ``patience`` seconds at most."""
         if self._threads:
             self._forward(0, None)
             for thread in self._threads:
-                thread.join()
+                thread.join(patience)
             self._threads.clear()
 
     def _start(self) -> SimpleQueue[Block]:
@@ -170,7 +172,7 @@ class BlockStream:
         if kind is None:
             self._pipeline.finish(self._block)
         else:
-            self._pipeline.stop()
+            self._pipeline.stop(_PATIENCE)
 
     @property
     def size(self) -> int:

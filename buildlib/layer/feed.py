@@ -43,7 +43,7 @@ class Feed:
         self._source = source
         self._left = False
         self._pieces: Queue[Piece] = Queue(_WAITING)
-        self._hashing: Queue[bytes | None] = Queue(_WAITING)
+        self._hashing: Queue[tuple[hashlib._Hash, bytes] | None] = Queue(2 * _WAITING)
         self._blob_hash = hashlib.sha256()
         self._tar_hash = hashlib.sha256()
         self._plain = False
@@ -141,7 +141,7 @@ class Feed:
             self._plain = compression is None
             for piece in decompress(compression, self._hashed(head, pieces)):
                 self.tar_size += len(piece)
-                self._hashing.put(piece)
+                self._hashing.put((self._tar_hash, piece))
                 self._pieces.put(piece)
         except BaseException as error:  # it is raised again where the bytes are taken
             end = error
@@ -169,10 +169,11 @@ class Feed:
         while piece:
             self.blob_size += len(piece)
             if not self._plain:
-                self._blob_hash.update(piece)
+                self._hashing.put((self._blob_hash, piece))
             yield piece
             piece = next(pieces, b"")
 
     def _hash(self) -> None:
-        while (piece := self._hashing.get()) is not None:
-            self._tar_hash.update(piece)
+        while (item := self._hashing.get()) is not None:
+            hash_, piece = item
+            hash_.update(piece)

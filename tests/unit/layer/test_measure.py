@@ -9,7 +9,7 @@ import zlib
 import pytest
 import zstandard
 
-from buildlib.errors import StoreError, UsageError
+from buildlib.errors import LayerError, StoreError, UsageError
 from buildlib.layer import compress
 from buildlib.layer.blocks import SIZE
 from buildlib.layer.measure import export, export_squashed, measure
@@ -151,3 +151,14 @@ def test_a_squashed_export_takes_the_tree_as_it_is(tree, tmp_path):
     with (tmp_path / "out").open("wb") as out:
         export_squashed(str(tree), out.fileno(), compression="none")
     assert names((tmp_path / "out").read_bytes()) == ["dir/"]
+
+
+def test_an_error_is_not_held_up_by_an_output_that_nobody_reads(tree):
+    (tree / "a").write_bytes(os.urandom(3 * SIZE))
+    (tree / "z").mkdir()
+    (tree / "z/.wh.bad").write_text("")
+    reader, writer = os.pipe()
+    with pytest.raises(LayerError):
+        export(str(tree), writer, compression="none")
+    os.close(reader)
+    os.close(writer)
