@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen, validators
+from attrs import field, frozen
+
+from buildlib.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,13 +50,17 @@ class Cache:
 
     target: str
     id: str | None = None
-    sharing: str = field(default="shared", validator=validators.in_(SHARING))
+    sharing: str = "shared"
     mode: int = 0o755
     uid: int = 0
     gid: int = 0
     from_: str | Image | WorkingContainer | View | None = None
     source: str | None = None
     ro: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.sharing not in SHARING:
+            raise UsageError(f"sharing is {self.sharing!r}", hint=f"it is one of {', '.join(SHARING)}")
 
 
 @frozen
@@ -104,8 +110,6 @@ class Secret:
         elif self.source is not None:
             found = self._file(self.source)
         if found is None and self.required:
-            from buildlib.errors import NotFound
-
             raise NotFound(f"the secret {self.id!r} is missing", hint="pass it", kind="secret", name=self.id)
         return found
 
@@ -116,8 +120,6 @@ class Secret:
         except FileNotFoundError:
             return None
         except OSError as error:
-            from buildlib.errors import UsageError
-
             raise UsageError(f"the secret {self.id!r} can't be read from {path}: {error.strerror}") from error
 
 

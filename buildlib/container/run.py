@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, frozen
 
 from buildlib.cache import Step
-from buildlib.container.mounts import Bind, Cache, Secret, describe
 from buildlib.container.performing import Call, perform
 from buildlib.errors import RunError, RunTimeout, UsageError
 
@@ -72,13 +71,21 @@ class Request:
             "workdir": self.workdir,
             "network": self.network,
             "hostname": self.hostname,
-            "mounts": [describe(mount) for mount in self.mounts],
+            "mounts": _described(self.mounts),
             "cap_add": sorted(self.cap_add),
             "cap_drop": sorted(self.cap_drop),
         }
         if isinstance(self.stdin, bytes):
             values["stdin"] = hashlib.sha256(self.stdin).hexdigest()
         return values
+
+
+def _described(mounts: Sequence[Mount]) -> list[dict[str, Any]]:
+    if not mounts:
+        return []
+    from buildlib.container.mounts import describe
+
+    return [describe(mount) for mount in mounts]
 
 
 def request(
@@ -157,12 +164,15 @@ def run(
     from buildlib.container.inputs import bind_digests
 
     started = time.monotonic()
-    wanted = _seen_once(container, wanted)
-    secret = any(isinstance(mount, Secret) for mount in wanted.mounts)
+    binds, secret = [], False
+    if wanted.mounts:
+        from buildlib.container.mounts import Bind, Secret
+
+        wanted = _seen_once(container, wanted)
+        binds = [mount for mount in wanted.mounts if isinstance(mount, Bind)]
+        secret = any(isinstance(mount, Secret) for mount in wanted.mounts)
     seen: list[tuple[str, ...]] = []
     stdin_known = wanted.stdin is None or isinstance(wanted.stdin, bytes)
-
-    binds = [mount for mount in wanted.mounts if isinstance(mount, Bind)]
 
     def step() -> Step:
         digests, names = bind_digests(container, binds)
@@ -185,7 +195,8 @@ def run(
         created_by if created_by is not None else " ".join(wanted.argv),
         comment or "",
         recorded=created_by is not None if add_history is None else add_history,
-        memoise=cache is not False and stdin_known and not any(_kept(mount) for mount in wanted.mounts),
+        # What changes something outside of the container no cache can bring back.
+        memoise=cache is not False and stdin_known and not any(bind.keep for bind in binds),
         keeps=(lambda r: (r.stdout, r.stderr, r.output)) if output.capture and not secret else None,
         wants_kept=output.capture,
         good=good,
@@ -201,6 +212,7 @@ def run(
 def _seen_once(container: WorkingContainer, wanted: Request) -> Request:
     """Let what mounts show be found out once, so that what is hashed is what is mounted."""
     from buildlib.container.inputs import view
+    from buildlib.container.mounts import Bind, Cache
 
     mounts = tuple(
         evolve(mount, from_=view(container.store, mount.from_))
@@ -208,12 +220,7 @@ def _seen_once(container: WorkingContainer, wanted: Request) -> Request:
         else mount
         for mount in wanted.mounts
     )
-    return evolve(wanted, mounts=mounts) if mounts else wanted
-
-
-def _kept(mount: Mount) -> bool:
-    """Whether the command may change something outside of the container, which no cache can bring back."""
-    return isinstance(mount, Bind) and mount.keep
+    return evolve(wanted, mounts=mounts)
 
 
 def _failed(container: WorkingContainer, wanted: Request, result: RunResult) -> RunError:
