@@ -11,6 +11,7 @@ import select
 from queue import Empty, Queue
 from threading import Thread
 
+from buildlib.errors import from_os_error
 from buildlib.layer.decompress import HEAD, PIECE, decompress, detect
 from buildlib.oci import Digest
 
@@ -143,6 +144,8 @@ class Feed:
                 self.tar_size += len(piece)
                 self._hashing.put((self._tar_hash, piece))
                 self._pieces.put(piece)
+        except OSError as error:
+            end = from_os_error(error, "reading an archive")
         except BaseException as error:  # it is raised again where the bytes are taken
             end = error
         self._hashing.put(None)

@@ -11,6 +11,7 @@ directory. A layer without it leaves the root alone; so what is lost is only a r
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -118,8 +119,10 @@ class _Writer:
             if kind == stat.S_IFDIR:
                 self._directory(path + b"/", info, own)
             elif self.overlay and whiteout.is_whiteout(info):
-                folder, slash, name_ = path.rpartition(b"/")
-                self._mark(folder + slash + whiteout.PREFIX + name_)
+                folder, slash, last = path.rpartition(b"/")
+                self._mark(folder + slash + whiteout.PREFIX + last)
+            elif kind == stat.S_IFSOCK:
+                self.skipped.append(os.fsdecode(path))  # it means nothing without its process
             elif info.st_nlink > 1 and (first := self._first(path, info)) is not None:
                 self._entry(path, header.LINK, info, link=first)
             elif kind == stat.S_IFREG:
@@ -150,8 +153,10 @@ class _Writer:
         while position < size:
             try:
                 start = min(os.lseek(fd, position, os.SEEK_DATA), size)
-            except OSError:  # ENXIO: nothing but a hole from here on
-                start = size
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+                start = size  # nothing but a hole from here on
             self.stream.zeros(start - position)
             if start < size:
                 end = min(os.lseek(fd, start, os.SEEK_HOLE), size)
@@ -164,10 +169,7 @@ class _Writer:
         return size
 
     def _special(self, kind: int, path: bytes, name: str, info: os.stat_result, parent: int) -> None:
-        """A symbolic link, a FIFO or a device; a socket means nothing without its process and is left out."""
-        if kind == stat.S_IFSOCK:
-            self.skipped.append(os.fsdecode(path))
-            return
+        """A symbolic link, a FIFO or a device."""
         itself = xattrs.beside(parent, name)
         found = self._xattrs(path, itself, xattrs.names(itself))
         if kind == stat.S_IFLNK:

@@ -11,7 +11,7 @@ import threading
 import pytest
 import zstandard
 
-from buildlib.errors import LayerError
+from buildlib.errors import LayerError, StoreError
 from buildlib.layer.feed import Feed
 from buildlib.layer.reader import DIRECTORY, FILE, Reader
 from tests.trees import ZEROS, entry, header, pax
@@ -374,3 +374,10 @@ def test_pythons_own_writer_is_understood_in_all_its_formats(read):
             ("short", 2_000_000, 1_600_000_000, 5),
             ("d" * 50 + "/" + "f" * 90, 2_000_000, 1_600_000_000, 700),
         ]
+
+
+def test_a_descriptor_that_can_not_be_read_is_an_error_of_the_store(tmp_path):
+    fd = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(StoreError, match="reading an archive"), Feed(fd) as feed:
+        Reader(feed).next()
+    os.close(fd)
