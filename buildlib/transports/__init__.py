@@ -177,17 +177,30 @@ TRANSPORTS = {
     "docker-archive": "docker_archive",
     "dir": "directory",
     "docker": "registry",
+    "docker-daemon": "docker_daemon",
+    "containers-storage": "containers_storage",
     "tarball": "tarball",
 }
 """Transport → the module that has ``source(rest, …)`` and, where images can be written, ``destination(rest, …)``."""
+
+_REMOVED = "is no more: the library behind skopeo and podman has removed it"
+REFUSED = {
+    "atomic": (_REMOVED, "registries are reached by docker://"),
+    "ostree": (_REMOVED, "copy the image to oci: with an old skopeo"),
+    "sif": ("is not supported", "build an OCI image from its file system: tarball:PATH"),
+}
+"""Transports that other programs have or had → why they are refused, and what to do instead."""
 
 
 def parse(name: str) -> tuple[str, str] | None:
     """Split ``transport:rest``; None where there is no known transport, so that it is the name of an image.
 
-    Only ``docker://`` is a transport: ``docker:28`` is a well-known image.
+    Only ``docker://`` is a transport: ``docker:28`` is a well-known image. So may be ``ostree:28``, but nothing with a
+    slash behind the colon: that raises :class:`UsageError`.
     """
     transport, colon, rest = name.partition(":")
+    if transport in REFUSED and "/" in rest:
+        raise _refusal(name, transport)
     if not colon or transport not in TRANSPORTS or (transport == "docker" and not rest.startswith("//")):
         return None
     return transport, rest
@@ -221,10 +234,17 @@ def writing(target: ImageDestination) -> Iterator[ImageDestination]:
 
 def _split(name: str) -> tuple[str, str]:
     parts = parse(name)
+    if parts is None and name.partition(":")[0] in REFUSED:
+        raise _refusal(name, name.partition(":")[0])
     if parts is None:
         known = ", ".join(TRANSPORTS)
         raise UsageError(f"{name!r} names no transport", hint=f"begin it with one of {known}, and a colon")
     return parts
+
+
+def _refusal(name: str, transport: str) -> UsageError:
+    why, instead = REFUSED[transport]
+    return UsageError(f"{name!r}: the transport {transport} {why}", hint=instead)
 
 
 def _module(name: str, wanted: str) -> Any:

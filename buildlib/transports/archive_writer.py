@@ -66,7 +66,7 @@ class ArchiveWriter:
                 self._close_member(name(), size)
 
     def _close_member(self, name: str, size: int) -> None:
-        self._write(_header(name, size), self._end)
+        self._write(member_header(name, size), self._end)
         self._end += BLOCK + size
         self._write(bytes(-size % BLOCK), self._end)  # a member that was not kept may have left bytes here
         self._end += -size % BLOCK
@@ -114,7 +114,7 @@ class ArchiveWriter:
             self._half = ""
 
 
-def _header(name: str, size: int) -> bytes:
+def member_header(name: str, size: int) -> bytes:
     """A ustar header without times and owners; sizes from 8 GiB on in base 256, which Go and GNU tar read (tar(5))."""
     mode, kind = (b"0000755", b"5") if name.endswith("/") else (b"0000644", b"0")
     number = b"%011o\0" % size if size < 1 << 33 else b"\x80" + size.to_bytes(11, "big")

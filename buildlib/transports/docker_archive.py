@@ -7,7 +7,7 @@ compressed, and may be links to each other as in archives of older versions.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from buildlib.content import VerifiedReader
 from buildlib.errors import FormatError, InvalidReference, NotFound, TransportError, UsageError
@@ -47,7 +47,7 @@ def source(rest: str, *, tmp: str | None = None) -> DockerArchiveSource:
 def destination(rest: str, *, tmp: str | None = None) -> DockerArchiveDestination:
     """A new archive at ``path``, in place of one that is there."""
     path, wanted = layout.split(rest)
-    return DockerArchiveDestination(path, wanted, tmp)
+    return DockerArchiveDestination(f"docker-archive:{rest}", wanted, lambda: ArchiveWriter(path, tmp))
 
 
 class Item:
@@ -134,25 +134,44 @@ class DockerArchiveSource:
         self._archive.close()
 
 
+class Members(Protocol):
+    """What writes the members of an archive: :class:`ArchiveWriter`, or a stream to a daemon."""
+
+    names: set[str]
+    """Of the members so far."""
+
+    def add(self, name: str, data: bytes) -> None:
+        """A small file."""
+
+    def add_stream(self, stream: Readable, name: Callable[[], str]) -> None:
+        """A file of which size and name are asked for when ``stream`` has ended."""
+
+    def finish(self) -> None:
+        """The archive is complete."""
+
+    def close(self) -> None:
+        """End it; what is not finished is thrown away."""
+
+
 class DockerArchiveDestination:
     """Collects images and writes them as one archive when it is closed."""
 
     form = Form((mediatype.DOCKER_MANIFEST,), indexes=False, compression="none", ordered=True)
 
-    def __init__(self, path: str, wanted: str | None, tmp: str | None = None) -> None:
-        self.name = f"docker-archive:{path}" + (f":{wanted}" if wanted else "")
+    def __init__(self, name: str, wanted: str | None, writer: Callable[[], Members]) -> None:
+        self.name = name
         self._tags = [_tag(wanted)] if wanted else []
         self._items: list[dict[str, Any]] = []
-        self._writer = ArchiveWriter(path, tmp)
+        self._writer = writer()
 
     def has(self, descriptor: Descriptor) -> bool:
         """Whether an image before had the blob too."""
-        return _member(descriptor) in self._writer.names
+        return member_name(descriptor) in self._writer.names
 
     def push(self, blob: Blob) -> None:
         """Append a layer or a config."""
         with blob.open() as reader:
-            self._writer.add_stream(reader, lambda: _member(blob.descriptor))
+            self._writer.add_stream(reader, lambda: member_name(blob.descriptor))
 
     def put(self, document: Manifest | Index) -> None:
         """Documents have no place in it; manifest.json says it all."""
@@ -167,8 +186,8 @@ class DockerArchiveDestination:
         tags = [_tag(name) for name in names] or self._tags
         for item in self._items:
             item["RepoTags"] = [tag for tag in item["RepoTags"] if tag not in tags]
-        layers = [_member(layer) for layer in document.layers]
-        self._items.append({"Config": _member(document.config), "RepoTags": tags, "Layers": layers})
+        layers = [member_name(layer) for layer in document.layers]
+        self._items.append({"Config": member_name(document.config), "RepoTags": tags, "Layers": layers})
 
     def close(self) -> None:
         """Write manifest.json, and make the archive appear if an image was finished."""
@@ -184,7 +203,8 @@ class DockerArchiveDestination:
         self._writer.close()
 
 
-def _member(descriptor: Descriptor) -> str:
+def member_name(descriptor: Descriptor) -> str:
+    """What a blob is called in the archive."""
     return descriptor.digest.hex + (".json" if mediatype.is_config(descriptor.media_type) else ".tar")
 
 

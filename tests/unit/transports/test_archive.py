@@ -237,10 +237,10 @@ def test_an_archive_that_is_not_finished_leaves_the_old_one(tmp_path):
 
 
 def test_sizes_beyond_eight_gibibytes_fit_the_header():
-    from buildlib.transports.archive_writer import _header
+    from buildlib.transports.archive_writer import member_header
 
     for size in (0, 1, (1 << 33) - 1, 1 << 33, 1 << 45):
-        assert tarfile.TarInfo.frombuf(_header("x", size), "utf-8", "strict").size == size
+        assert tarfile.TarInfo.frombuf(member_header("x", size), "utf-8", "strict").size == size
 
 
 def test_a_pipe_gets_the_whole_archive(tmp_path):
