@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
+import platform
 import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,44 +17,56 @@ from tests.interop.cli.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.interop.conftest import Program
 
 pytestmark = pytest.mark.root
 
-BASE = (
-    "from --name preparing scratch",
-    "add -q preparing busybox.tar /",
-    "config --cmd sh --env PATH=/bin:/usr/bin preparing",
-    "commit -q preparing base",
-    "rm preparing",
-)
+
+@pytest.fixture(scope="session")
+def base_archive(tmp_path_factory: pytest.TempPathFactory, busybox_tar: str) -> Path:
+    """A docker archive with the image ``localhost/base:latest``: busybox, PATH and a command."""
+    layer = Path(busybox_tar).read_bytes()
+    config = {
+        "architecture": "amd64" if platform.machine() == "x86_64" else "arm64",
+        "os": "linux",
+        "created": "2024-01-01T00:00:00Z",
+        "config": {"Env": ["PATH=/bin:/usr/bin"], "Cmd": ["sh"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
+        "history": [{"created": "2024-01-01T00:00:00Z", "created_by": "a test"}],
+    }
+    manifest = [{"Config": "config.json", "RepoTags": ["localhost/base:latest"], "Layers": ["layer.tar"]}]
+    path = tmp_path_factory.mktemp("base") / "base.tar"
+    with tarfile.open(path, "w") as tar:
+        documents = {"manifest.json": json.dumps(manifest).encode(), "config.json": json.dumps(config).encode()}
+        for name, data in (documents | {"layer.tar": layer}).items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
 
 
 @pytest.fixture
-def tools(tmp_path: Path, buildah: Program, busybox_tar: str) -> Iterator[tuple[Tool, Tool]]:
+def tools(tmp_path: Path, buildah: Program, base_archive: Path) -> Iterator[tuple[Tool, Tool]]:
     """Buildah and buildlib, each with the image ``base`` in its store and the same files in its working folder."""
     assert buildah.environment is not None
     environment = dict(buildah.environment)
     made = []
     for name in ("theirs", "ours"):
         folder = tmp_path / name / "folder"
-        _fill(folder, busybox_tar)
+        _fill(folder)
         argv = (buildah.name, *buildah.arguments)
         made.append(Tool(argv, folder, environment) if name == "theirs" else buildlib(folder, environment))
     for tool in made:
-        for line in BASE:
-            done = tool.run(line)
-            assert done.code == 0, f"{tool.argv[0]} {line}: {done.stderr}"
+        done = tool.run(f"pull -q docker-archive:{base_archive}")
+        assert done.code == 0, f"{tool.argv[0]} pull: {done.stderr}"
     yield made[0], made[1]
     for tool in made:
         tool.run("umount --all")
 
 
-def _fill(folder: Path, busybox_tar: str) -> None:
+def _fill(folder: Path) -> None:
     (folder / "dir" / "sub").mkdir(parents=True)
-    (folder / "busybox.tar").symlink_to(busybox_tar)
     (folder / "file").write_text("hello\n")
     (folder / "list.txt").write_text("list\n")
     (folder / "tool").write_text("#!/bin/sh\n")
