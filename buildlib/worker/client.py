@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 def start(root: str) -> Worker:
-    """Start the worker of the store at ``root`` (absolute). It is forked where this process has one thread, else
-    executed afresh. Raises :class:`WorkerError` if no process can be made.
+    """Start the worker of the store at ``root``. It is forked where this process has one thread, else executed afresh.
+
+    Raises :class:`WorkerError` if no process can be made.
     """
     from buildlib.worker import birth
 
-    pid, control = birth.bear(root)
+    pid, control = birth.bear(os.path.abspath(root))
     return Worker(pid, control)
 
 

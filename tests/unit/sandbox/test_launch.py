@@ -96,8 +96,8 @@ def test_no_descriptor_leaks_into_the_container(sandbox: Sandbox) -> None:
     assert ran.out.split() == ["0", "1", "2"]
 
 
-def test_names_and_environment_are_exactly_those_of_the_spec(sandbox: Sandbox) -> None:
-    os.environ["SECRET_OF_THE_HOST"] = "1"
+def test_names_and_environment_are_exactly_those_of_the_spec(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_OF_THE_HOST", "1")
     ran = sandbox.run("env", env=["PATH=/bin:/usr/bin", "A=1", "A=2", "B=x=y"])
     assert sorted(ran.out.split()) == ["A=2", "B=x=y", "PATH=/bin:/usr/bin"]
     assert sandbox.run("hostname", hostname="box").out == "box\n"

@@ -98,6 +98,13 @@ def test_large_arguments_and_names_that_are_no_unicode_pass(place: Place) -> Non
     assert (place.root / "containers" / KEY / "upper" / name[1:]).exists()
 
 
+def test_an_operation_can_be_announced_and_then_asked_for(place: Place) -> None:
+    place.worker.warm("run")
+    place.worker.warm("nosuch")
+    place.prepare()
+    assert place.run("true").code == 0
+
+
 def test_a_result_can_be_asked_for_twice(place: Place) -> None:
     place.prepare()
     pending = place.submit("true")
