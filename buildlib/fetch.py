@@ -114,6 +114,11 @@ class _Given(Authenticator):
         return (yield request.with_headers(authorization=given) if given else request)
 
 
+def without_login(url: str) -> str:
+    """``url`` without name and password, as it may be shown. Raises :class:`UsageError` for what is no URL."""
+    return _split_user(url, None)[0]
+
+
 def _digest(text: str) -> Digest:
     try:
         return Digest(text)

@@ -259,18 +259,27 @@ class WorkingContainer:
         self, *paths: str, dest: str | None = None, context: str | None = None, from_: Any = None,
         chown: str | None = None, chmod: str | int | None = None,
         exclude: Sequence[str] = (), ignore: IgnorePatterns | Sequence[str] = (),
-        link: bool = False, contents: Mapping[str, bytes | str] | None = None, unpack: bool = True,
+        link: bool = False, contents: Mapping[str, bytes | str] | None = None, unpack: bool | None = None,
+        checksum: str | None = None, keep_git_dir: bool | None = None, authorization: str | None = None,
         empty_wildcard: bool = False, created_by: str | None = None, comment: str | None = None,
     ) -> bool:  # fmt: skip
-        """As :meth:`copy`, and with ``unpack`` a tar archive (by its contents, compressed or not) is unpacked.
+        """As :meth:`copy`; and sources may be URLs and git repositories, and tar archives are unpacked.
 
-        That is into ``dest``, which then is a directory; ``chown`` applies, ``chmod`` and ``exclude`` do not.
+        An archive (by its contents, compressed or not) is unpacked into ``dest``, which then is a directory; ``chown``
+        applies, ``chmod`` and ``exclude`` do not. ``unpack`` decides it for all; by default those of this machine are,
+        and those from elsewhere are not. A file from the web has mode 0600 and the server's time. ``checksum``, for
+        exactly one of them: the digest of the file, or the commit. A repository (``…git#ref:subdir``) comes without its
+        ``.git`` unless ``keep_git_dir``. ``authorization`` is the header for the server. Rules: Dockerfile reference,
+        "ADD".
+
+        Raises :class:`TransportError`, :class:`DigestMismatch`, :class:`NotFound` too.
         """
         from buildlib.container.copy import copy
 
         return copy(
             self, "add", paths, dest, context=context, from_=from_, chown=chown, chmod=chmod, exclude=exclude,
             ignore=ignore, parents=False, contents=contents, empty_wildcard=empty_wildcard, unpack=unpack,
+            remote={"checksum": checksum, "keep_git_dir": keep_git_dir, "authorization": authorization},
             created_by=created_by, comment=comment,
         )  # fmt: skip
 

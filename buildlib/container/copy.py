@@ -8,11 +8,10 @@ from __future__ import annotations
 import base64
 import os
 import posixpath
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildlib.cache import Step
-from buildlib.container.inputs import Folder, View, digest, held, store_of, view
+from buildlib.container.inputs import Folder, View, digest, opened, store_of, view
 from buildlib.container.performing import Call, perform
 from buildlib.errors import UsageError
 from buildlib.patterns import IgnorePatterns, clean
@@ -21,14 +20,30 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from buildlib.container import WorkingContainer
+    from buildlib.container.inputs import Origin
+    from buildlib.store import Store
     from buildlib.worker.copying.request import Request
 
-_URL = re.compile(r"(?:https?|ftp|git|ssh)://|git@")
+
+class Group(NamedTuple):
+    """Sources that lie at one place: their names seen from there. ``unpack``: archives among them are extracted."""
+
+    sources: tuple[str, ...]
+    origin: Origin
+    unpack: bool
+
+
+class Part(NamedTuple):
+    """A group, and what becomes of it."""
+
+    origin: Origin
+    request: Request
+    unpack: bool
 
 
 def request(
     sources: Sequence[str],
-    origin: Folder | View | None,
+    origin: Origin,
     *,
     chown: str | None,
     chmod: str | int | None,
@@ -68,25 +83,43 @@ def _encode(data: bytes | str) -> str:
     return base64.b64encode(raw).decode()
 
 
-def locate(
-    container: WorkingContainer, sources: Sequence[str], context: str | None, from_: Any
-) -> tuple[tuple[str, ...], Folder | View | None]:
+def locate(store: Store, sources: Sequence[str], context: str | None, from_: Any) -> tuple[tuple[str, ...], Origin]:
     """Where the sources are, and their names seen from there.
 
     Without a context they are paths of the host, as buildah-copy(1) takes them; with one they can't leave it.
     """
-    for source in sources:
-        if _URL.match(source):
-            hint = "download it first, then copy the file"
-            raise UsageError(f"{source}: copying from the network is not there yet", hint=hint)
     if from_ is not None:
-        return tuple(sources), view(container.store, from_)
+        return tuple(sources), view(store, from_)
     if not sources:
         return (), None
     if context is not None:
         path = os.path.abspath(context)
         return tuple(sources), Folder(path, f"the build context {path}")
     return tuple(_absolute(source) for source in sources), Folder("/", "")
+
+
+def split(
+    store: Store, sources: Sequence[str], context: str | None, unpack: bool | None, remote: Mapping[str, Any]
+) -> list[Group]:
+    """The sources of ADD in order, cut where the place changes."""
+    from buildlib.container.remote import remote as find
+
+    groups: list[Group] = []
+    here: list[str] = []
+    for source in (*sources, None):
+        found = find(store, source, **remote) if source is not None else None
+        if source is not None and found is None:
+            here.append(source)
+            continue
+        if here:
+            groups.append(Group(*locate(store, here, context, None), unpack is not False))
+            here = []
+        if found is not None:
+            groups.append(Group(found.sources, found, unpack is True))
+    special = remote.get("checksum") or remote.get("keep_git_dir") is not None
+    if special and (len(sources) != 1 or isinstance(groups[0].origin, Folder)):
+        raise UsageError("checksum and keep_git_dir are for one source, which lies elsewhere")
+    return groups
 
 
 def _absolute(source: str) -> str:
@@ -104,54 +137,79 @@ def copy(
     from_: Any,
     created_by: str | None,
     comment: str | None,
-    unpack: bool = False,
+    unpack: bool | None = False,
+    remote: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> bool:
-    """See :meth:`WorkingContainer.copy`; ``kind`` is "copy" or "add"."""
+    """See :meth:`WorkingContainer.copy`; ``kind`` is "copy" or "add", which takes what ``remote`` says."""
     sources = tuple(paths)
     if dest is None:
         sources, dest = sources[:-1], "".join(sources[-1:])
     if not dest:
         raise UsageError("there is no destination to copy to")
-    named, origin = locate(container, sources, context, from_)
-    store = container.store
-    skip = store_of(store) if isinstance(origin, Folder) else ()
-    wanted = request(named, origin, skip=skip, **options)
+    if kind == "add" and from_ is None:
+        groups = split(container.store, sources, context, unpack, remote or {})
+    else:
+        groups = [Group(*locate(container.store, sources, context, from_), unpack is not False)]
+    parts = _parts(container, groups, options)
+    target = absolute_dest(dest, container.state.config.config.working_dir)
+    if len(parts) > 1 and not target.endswith("/"):
+        target += "/"
+    call = _call(container, kind, parts, target)
+    shown = f"{kind.upper()} {' '.join([*sources, *(options['contents'] or ())])} {dest}"
+    said, recorded = (shown, False) if created_by is None else (created_by, True)
+    return perform(container, call._replace(created_by=said, comment=comment or "", recorded=recorded)).cached
+
+
+def _parts(container: WorkingContainer, groups: Sequence[Group], options: Mapping[str, Any]) -> list[Part]:
+    """The groups as requests; what is given by its content comes last."""
+    skip = store_of(container.store)
+    contents = options["contents"]
+    if not groups or (contents and not isinstance(groups[-1].origin, Folder | View | None)):
+        groups = [*groups, Group((), None, False)]
+    parts = []
+    for number, (names, origin, unpack) in enumerate(groups, 1):
+        given = {**options, "contents": contents if number == len(groups) else None}
+        wanted = request(names, origin, skip=skip if isinstance(origin, Folder) else (), **given)
+        parts.append(Part(origin, wanted, unpack))
+    return parts
+
+
+def _call(container: WorkingContainer, kind: str, parts: Sequence[Part], dest: str) -> Call:
+    store, first = container.store, parts[0].request
     values = {
-        "dest": absolute_dest(dest, container.state.config.config.working_dir),
-        "unpack": unpack,
-        "keep_owner": wanted.keep_owner,
-        "chown": wanted.chown,
-        "chmod": wanted.chmod,
-        "parents": wanted.parents,
+        "dest": dest,
+        "unpack": [part.unpack for part in parts] if len(parts) > 1 else parts[0].unpack,
+        "keep_owner": first.keep_owner,
+        "chown": first.chown,
+        "chmod": first.chmod,
+        "parents": first.parents,
     }
 
     def step() -> Step:
-        found, names = digest(store, origin, wanted)
+        found = [digest(store, part.origin, part.request) for part in parts]
         # Names of sources are in the digest as far as they become names of files.
-        return Step(kind, values, (found,), names)
+        names = {name: short for _, one in found for name, short in one.items()}
+        return Step(kind, values, tuple(one for one, _ in found), names)
 
-    def execute() -> dict[str, Any]:
-        args = {**wanted._asdict(), **values, **(origin.to_dict() if origin is not None else {})}
-        args.update(key=container.id, below=list(container.layers))
-        args["digest"] = container.state.cache and isinstance(origin, Folder)
-        with held(store, origin):
-            reply: dict[str, Any] = store.worker.call("copy", args)
-        return reply
+    def execute() -> list[dict[str, Any]]:
+        return [_execute(container, part, dest) for part in parts]
 
-    def verify(reply: dict[str, Any], step: Step) -> bool:
-        return reply.get("digest") is None or reply["digest"] == step.inputs[0]
+    def verify(replies: list[dict[str, Any]], step: Step) -> bool:
+        pairs = zip(replies, step.inputs, strict=True)
+        return all(reply.get("digest") is None or reply["digest"] == wanted for reply, wanted in pairs)
 
-    shown = f"{kind.upper()} {' '.join([*sources, *(options['contents'] or ())])} {dest}"
-    call = Call(
-        step,
-        execute,
-        created_by if created_by is not None else shown,
-        comment or "",
-        recorded=created_by is not None,
-        verify=verify,
-    )
-    return perform(container, call).cached
+    return Call(step, execute, "", verify=verify)
+
+
+def _execute(container: WorkingContainer, part: Part, dest: str) -> dict[str, Any]:
+    """Copy one part into the upper."""
+    verifiable = isinstance(part.origin, Folder) or getattr(part.origin, "verifiable", False)
+    args = {**part.request._asdict(), "dest": dest, "unpack": part.unpack, "key": container.id}
+    args.update(below=list(container.layers), digest=container.state.cache and verifiable)
+    with opened(container.store, part.origin) as place:
+        reply: dict[str, Any] = container.store.worker.call("copy", {**args, **place})
+    return reply
 
 
 def absolute_dest(dest: str, workdir: str) -> str:

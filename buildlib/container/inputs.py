@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from buildlib.container import WorkingContainer
     from buildlib.container.mounts import Bind
+    from buildlib.container.remote import Git, Web
     from buildlib.image import Image
     from buildlib.store import Store
     from buildlib.worker.copying.request import Request
@@ -42,6 +43,11 @@ class View(NamedTuple):
     def to_dict(self) -> dict[str, Any]:
         """For the worker."""
         return {"view": {"parents": list(self.layers)}}
+
+
+if TYPE_CHECKING:
+    Origin = Folder | View | Web | Git | None
+    """Where files come from; None where they are all given by their content."""
 
 
 def view(store: Store, from_: str | Image | WorkingContainer | View) -> View:
@@ -97,12 +103,27 @@ def held(store: Store, origin: Folder | View | None) -> Iterator[None]:
         yield
 
 
-def digest(store: Store, origin: Folder | View | None, request: Request) -> tuple[str, dict[str, str]]:
+@contextmanager
+def opened(store: Store, origin: Origin) -> Iterator[dict[str, Any]]:
+    """The place of the files as the worker's operations take it; what is not there is fetched for the block."""
+    if origin is None:
+        yield {}
+    elif isinstance(origin, Folder | View):
+        with held(store, origin):
+            yield origin.to_dict()
+    else:
+        with origin.open() as folder:
+            yield {"root": folder}
+
+
+def digest(store: Store, origin: Origin, request: Request) -> tuple[str, dict[str, str]]:
     """The digest of what ``request`` takes from ``origin``, and what it is made of by name."""
     from buildlib.worker.copying import request as requests
 
     if isinstance(origin, View):
         return _view_digest(store, origin, request), {}
+    if origin is not None and not isinstance(origin, Folder):
+        return origin.digest(request)
     from buildlib.file_digests import FileDigests
 
     memo = FileDigests(store.db)
@@ -132,6 +153,8 @@ def _view_digest(store: Store, origin: View, request: Request) -> str:
 
 def bind_digests(container: WorkingContainer, binds: Sequence[Bind]) -> tuple[tuple[str, ...], dict[str, str]]:
     """The digest of what each bind shows, and for people what they are made of."""
+    if not binds:
+        return (), {}
     from buildlib.worker.copying.request import Request
 
     digests: list[str] = []
@@ -147,16 +170,16 @@ def bind_digests(container: WorkingContainer, binds: Sequence[Bind]) -> tuple[tu
 
 def _bind_source(store: Store, bind: Bind) -> tuple[Folder | View, str]:
     if bind.from_ is not None:
-        return view(store, bind.from_), _literal(bind.source)
+        return view(store, bind.from_), literal(bind.source)
     if bind.context is not None:
-        return Folder(os.path.abspath(bind.context), bind.source), _literal(bind.source)
+        return Folder(os.path.abspath(bind.context), bind.source), literal(bind.source)
     path = os.path.abspath(bind.source)
     if os.path.isdir(path):
         return Folder(path, bind.source), "."
     where, name = os.path.split(path)
-    return Folder(where, bind.source), _literal(name)
+    return Folder(where, bind.source), literal(name)
 
 
-def _literal(name: str) -> str:
+def literal(name: str) -> str:
     """``name`` as a pattern that matches nothing else."""
     return "".join(f"\\{char}" if char in "*?[\\" else char for char in name)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from buildlib.image import Image
     from buildlib.store import Store
+    from tests.unit.upstream import Upstream
     from tests.unit.web import Web
 
 TINY = 4 << 20
@@ -44,6 +45,17 @@ def web() -> Iterator[Web]:
     from tests.unit.web import serve
 
     with serve() as started:
+        yield started
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> Iterator[Upstream]:
+    """A git server of this test's own."""
+    from tests.unit.upstream import serve
+
+    folder = tmp_path / "upstream"
+    folder.mkdir()
+    with serve(folder) as started:
         yield started
 
 

@@ -111,8 +111,6 @@ class TestCopy:
         ):
             with pytest.raises(UsageError):
                 call()
-        with pytest.raises(UsageError, match="not there yet"):
-            container.add("https://example.com/x.tar", dest="/")
         with pytest.raises(UsageError, match="not a mode"):
             container.copy("a", dest="/", chmod="rwx")
 

@@ -17,8 +17,7 @@ from buildlib.git.program import Git
 
 if TYPE_CHECKING:
     from buildlib.store import Store
-
-    from .conftest import Upstream
+    from tests.unit.upstream import Upstream
 
 
 @pytest.mark.parametrize(

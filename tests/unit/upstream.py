@@ -1,4 +1,4 @@
-"""A git server of the test's own, with a repository that a test fills."""
+"""A git server for tests, with repositories that a test fills."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,12 +55,11 @@ class Upstream:
         return self.git(name, "rev-parse", "HEAD")
 
 
-@pytest.fixture
-def upstream(tmp_path: Path) -> Iterator[Upstream]:
+@contextmanager
+def serve(folder: Path) -> Iterator[Upstream]:
+    """Git's own daemon on a free port of this machine, until the end of the block."""
     if shutil.which("git") is None or not Path("/usr/lib/git-core/git-daemon").exists():
         pytest.skip("git and its daemon are not installed: apt-get install git")
-    folder = tmp_path / "upstream"
-    folder.mkdir()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
