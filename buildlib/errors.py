@@ -157,7 +157,15 @@ class StoreBusy(StoreError):
 
 
 class TransportError(BuildlibError):
-    """A source or destination of images that can't be read or written."""
+    """A source or destination of images that can't be read or written.
+
+    ``status`` is the HTTP status of a registry that refused, None where it did not come to an answer;
+    ``retry_after`` the seconds to wait that it asks for.
+    """
+
+    fields = ("status", "retry_after")
+    status: int | None
+    retry_after: float | None
 
 
 class WorkerError(BuildlibError):

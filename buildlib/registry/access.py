@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
 from buildlib.errors import TransportError
 from buildlib.registry import configuration, credentials
-from buildlib.registry.auth import Authenticator, Credential
+from buildlib.registry.auth import Authenticator, Credential, registry_name
 from buildlib.registry.client import RegistryClient
 from buildlib.registry.configuration import Configuration, Endpoint
 from buildlib.registry.http import Http, Tls
+from buildlib.registry.proxy import Proxies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +34,7 @@ class Access:
     retries: int = 3
     retry_delay: float = 0.5
     """Seconds before the first retry; doubled each time."""
+    proxies: Proxies = field(factory=Proxies)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], uid: int, **settings: Any) -> Access:
@@ -41,26 +42,31 @@ class Access:
         settings.setdefault("auth_files", credentials.default_files(environ, uid))
         if "configuration" not in settings:
             settings["configuration"] = Configuration.load(configuration.default_files(environ, uid))
+        settings.setdefault("proxies", Proxies.from_environment(environ))
         return cls(**settings)
 
-    def client(self, endpoint: Endpoint) -> RegistryClient:
+    def client(self, endpoint: Endpoint, *, writing: bool = False) -> RegistryClient:
         """A client of the endpoint's registry, with the login for its repository."""
         insecure = endpoint.insecure or not self.tls_verify
         http = Http(
-            Authenticator(lambda host: self._login(endpoint)),
+            Authenticator(lambda host: self._login(endpoint, host)),
             Tls(not insecure, self.cert_dir or certificates(endpoint.host)),
             retries=self.retries,
             delay=self.retry_delay,
+            proxies=self.proxies,
         )
-        secure = RegistryClient(f"https://{endpoint.host}", http)
+        scheme = "https"
         if insecure:
-            with suppress(TransportError):
-                Http(Authenticator(lambda host: None), Tls(verify=False), retries=0).probe(f"{secure.base}/v2/")
-                return secure
-            return RegistryClient(f"http://{endpoint.host}", http)
-        return secure
+            nobody = Authenticator(lambda host: None)
+            try:
+                Http(nobody, Tls(verify=False), retries=0, proxies=self.proxies).probe(f"https://{endpoint.host}/v2/")
+            except TransportError:
+                scheme = "http"
+        return RegistryClient(f"{scheme}://{endpoint.host}", http, writing=writing)
 
-    def _login(self, endpoint: Endpoint) -> Credential | None:
+    def _login(self, endpoint: Endpoint, host: str) -> Credential | None:
+        if host != registry_name(f"https://{endpoint.host}") and host != registry_name(f"http://{endpoint.host}"):
+            return None  # an upload may be sent on to another host: what we know is for the registry alone
         if self.credential is not None:
             return self.credential
         reference = endpoint.reference

@@ -19,7 +19,7 @@ from urllib.parse import urlencode, urlsplit
 
 from attrs import frozen
 
-from buildlib.errors import TransportError
+from buildlib.errors import TransportError, UsageError
 from buildlib.registry.message import Request, Response, origin
 
 if TYPE_CHECKING:
@@ -36,11 +36,23 @@ MARGIN = 10.0
 
 @frozen(repr=False)
 class Credential:
-    """What is known about a user at one registry: a name and password, or an identity (refresh) token."""
+    """What is known about a user at one registry: a name and password, or a token.
+
+    ``identity_token`` is exchanged for tokens of the registry (OAuth2 refresh), ``registry_token`` is one.
+    """
 
     username: str = ""
     password: str = ""
     identity_token: str = ""
+    registry_token: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Credential:
+        """From ``user:password``, or a user name alone."""
+        user, _, password = text.partition(":")
+        if not user:
+            raise UsageError("credentials need a user name", hint="write them as USER:PASSWORD")
+        return cls(user, password)
 
     def basic(self) -> str:
         """The value of an Authorization header (RFC 7617)."""
@@ -91,7 +103,8 @@ class Authenticator:
         """Yield the request, and whatever it takes to have it accepted; return the response that counts.
 
         ``scope`` is as in the token specification, e.g. ``repository:library/debian:pull``.
-        A second 401 is returned as it is: the caller knows what was asked for.
+        A second 401 is returned as it is: the caller knows what was asked for. So is the first one to a request
+        whose body is a stream, after a token was fetched: the caller begins the stream again.
         """
         home = request.origin
         authorization = self._known(home, scope)
@@ -108,6 +121,8 @@ class Authenticator:
             yield from self._fetch_token(home, challenge, scope, credential)
         else:
             raise TransportError(f"{registry_name(request.url)} wants unknown authentication {challenge.scheme!r}")
+        if not request.repeatable:
+            return response
         return (yield request.with_headers(authorization=self._known(home, scope) or ""))
 
     def _known(self, home: tuple[str, str, int], scope: str) -> str | None:
@@ -119,13 +134,18 @@ class Authenticator:
     def _fetch_token(
         self, home: tuple[str, str, int], challenge: Challenge, scope: str, credential: Credential | None
     ) -> Generator[Request, Response, None]:
+        if credential and credential.registry_token:
+            self._tokens[(home, scope)] = _Token(credential.registry_token, float("inf"))
+            return
         wanted = scope or challenge.parameters.get("scope", "")
         response = yield token_request(challenge, wanted, credential, secure=home[0] == "https")
         if response.status != 200:
+            shown = _shown(home)
             who = f"as {credential.username!r}" if credential and credential.username else "without a login"
             raise TransportError(
-                f"{home[1]} refused a token for {scope or 'its API'} {who}: HTTP {response.status}",
-                hint=f"run `buildlib login {home[1]}`" if credential is None else "check the user name and password",
+                f"{shown} refused a token for {scope or 'its API'} {who}: HTTP {response.status}",
+                hint=f"run `buildlib login {shown}`" if credential is None else "check the user name and password",
+                status=response.status,
             )
         value, life = parse_token(response.body)
         self._tokens[(home, scope)] = _Token(value, self._clock() + life - MARGIN)
@@ -169,6 +189,10 @@ def parse_token(body: bytes) -> tuple[str, float]:
 
 def registry_name(url: str) -> str:
     """The host[:port] of ``url`` under which credentials are filed."""
-    scheme, host, port = origin(url)
-    shown = f"[{host}]" if ":" in host else host
-    return shown if port == {"http": 80, "https": 443}.get(scheme) else f"{shown}:{port}"
+    return _shown(origin(url))
+
+
+def _shown(home: tuple[str, str, int]) -> str:
+    scheme, host, port = home
+    host = f"[{host}]" if ":" in host else host
+    return host if port == {"http": 80, "https": 443}.get(scheme) else f"{host}:{port}"

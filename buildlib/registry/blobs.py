@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from buildlib.errors import TransportError
+from buildlib.errors import BuildlibError, TransportError
+from buildlib.registry.http import RETRIED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from io import RawIOBase
-    from typing import IO
+    from contextlib import AbstractContextManager
+    from typing import Protocol
 
     from buildlib.registry.client import RegistryClient
     from buildlib.registry.http import Reply
 
+    class Stream(Protocol):
+        """What has a ``read``."""
+
+        def read(self, size: int = -1, /) -> bytes: ...  # noqa: D102
+
+    Opener = Callable[[int], AbstractContextManager[Stream]]
+
+
 PIECE = 1 << 20
 MAX_RESUMES = 5
+RESUMED = RETRIED | {401, 408, 416}
+"""Statuses after which an upload goes on where it was; among them the end of a token, and a wrong offset of ours."""
 
 
 class BlobReader:
@@ -35,9 +47,20 @@ class BlobReader:
 
     def _start(self) -> Reply:
         reply = self._client.open_blob(self._repository, self._digest, self.position)
-        skip = self.position if self.position and reply.status == 200 else 0
-        while skip:  # a registry without ranges sends it all again
-            skip -= len(reply.read(min(skip, PIECE))) or skip
+        skip = 0
+        if self.position and reply.status == 200:  # a registry without ranges sends it all again
+            skip = self.position
+        elif self.position:
+            told = re.match(r"bytes (\d+)-", reply.headers.get("content-range", ""))
+            if told is None or int(told[1]) != self.position:
+                reply.close()
+                raise TransportError(f"{self._digest}: asked for byte {self.position}, the registry sends others")
+        if reply.length is not None and reply.length + self.position - skip != self.size:
+            has = reply.length + self.position - skip
+            reply.close()
+            raise TransportError(f"{self._digest}: the registry has {has} bytes of it, the manifest says {self.size}")
+        while skip and (data := reply.read(min(skip, PIECE))):
+            skip -= len(data)
         return reply
 
     def read(self, size: int = -1) -> bytes:
@@ -56,17 +79,24 @@ class BlobReader:
             if data:
                 self.position += len(data)
                 return data
-            self.close()
-            self._resumes += 1
-            if self._resumes > MAX_RESUMES:
+            self._drop()
+            if self._resumes == MAX_RESUMES:
                 raise TransportError(f"{self._digest}: only {self.position} of {self.size} bytes came: {broken}")
+            self._client.http.pause(self._resumes)
+            self._resumes += 1
         return b""
 
-    def close(self) -> None:
-        """Drop the connection, or give it back when all was read."""
+    def _drop(self) -> None:
         if self._reply is not None:
+            self._reply.abandon()
+            self._reply = None
+
+    def close(self) -> None:
+        """Give the connection back when all was read, or else drop it."""
+        if self._reply is not None and self.position == self.size:
             self._reply.close()
             self._reply = None
+        self._drop()
 
     def __enter__(self) -> BlobReader:
         return self
@@ -79,37 +109,63 @@ class Upload:
     """Streams one blob to a repository; :meth:`finish` makes it exist, under a digest that may be known only then.
 
     ``opener(offset)`` gives the bytes from ``offset`` on: after a broken connection the registry is asked how much
-    arrived and the rest is sent, so the source must be able to start again in the middle.
+    arrived and the rest is sent, so the source must be able to start again in the middle. ``location`` is that of an
+    upload that was begun already.
     """
 
     def __init__(
-        self, client: RegistryClient, repository: str, opener: Callable[[int], IO[bytes] | RawIOBase], size: int | None
+        self,
+        client: RegistryClient,
+        repository: str,
+        opener: Opener,
+        size: int | None,
+        location: str | None = None,
     ) -> None:
         self._client = client
         self._repository = repository
         self._opener = opener
         self._size = size
-        self._location = client.start_upload(repository)
+        self._failed: BuildlibError | None = None
+        self._location = location or client.start_upload(repository)
 
-    def send(self, moved: Callable[[int], None] = lambda _: None) -> None:
-        """Send everything; ``moved`` hears of each piece's bytes."""
+    def send(self) -> None:
+        """Send everything."""
         offset = 0
         for attempt in range(MAX_RESUMES + 1):
             try:
-                with self._opener(offset) as stream:
-                    left = None if self._size is None else self._size - offset
-                    pieces = self._pieces(stream, moved)
-                    self._location = self._client.append(self._repository, self._location, pieces, offset, left)
+                self._send_from(offset)
                 return
-            except TransportError:
-                if attempt == MAX_RESUMES:
+            except TransportError as error:
+                if self._failed is not None:
+                    raise self._failed from None
+                if attempt == MAX_RESUMES or (error.status is not None and error.status not in RESUMED):
                     raise
-                offset, self._location = self._client.uploaded(self._repository, self._location)
+                if error.status != 401:
+                    self._client.http.pause(attempt, error.retry_after)
+                offset = self._go_on()
 
-    @staticmethod
-    def _pieces(stream: IO[bytes] | RawIOBase, moved: Callable[[int], None]) -> Iterator[bytes]:
-        while data := stream.read(PIECE):
-            moved(len(data))
+    def _go_on(self) -> int:
+        """How much of it has arrived; where that is nothing, or not to be known, a new upload is begun."""
+        offset, self._location = self._client.uploaded(self._repository, self._location)
+        if not offset:
+            self.cancel()
+            self._location = self._client.start_upload(self._repository)
+        return offset
+
+    def _send_from(self, offset: int) -> None:
+        with self._opener(offset) as stream:
+            left = None if self._size is None else self._size - offset
+            self._location = self._client.append(self._repository, self._location, self._pieces(stream), offset, left)
+
+    def _pieces(self, stream: Stream) -> Iterator[bytes]:
+        while True:
+            try:
+                data = stream.read(PIECE)
+            except BuildlibError as error:  # of the source: sending it again would not help
+                self._failed = error
+                raise
+            if not data:
+                return
             yield data
 
     def finish(self, digest: str) -> None:
@@ -117,5 +173,5 @@ class Upload:
         self._client.finish_upload(self._repository, self._location, digest)
 
     def cancel(self) -> None:
-        """Forget what was sent."""
+        """Forget what was sent, as far as the registry lets us."""
         self._client.cancel_upload(self._repository, self._location)

@@ -30,6 +30,11 @@ class Request:
         """(scheme, host, port): credentials never leave it."""
         return origin(self.url)
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether it can be sent again: a stream is used up by the first time."""
+        return self.body is None or isinstance(self.body, bytes)
+
     def with_headers(self, **headers: str) -> Request:
         """The same request with more headers; ``content_type=…`` names ``content-type``."""
         added = {name.replace("_", "-"): value for name, value in headers.items()}

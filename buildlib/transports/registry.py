@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from buildlib.registry.client import RegistryClient
     from buildlib.transports import Blob
 
+SMALL = 1 << 20
+"""Bytes: a blob that is not larger is sent in one request."""
+
 
 def source(rest: str, *, access: Access | None = None, tmp: str | None = None) -> RegistrySource:
     """The image ``//name``; a short name is searched as registries.conf says."""
@@ -75,7 +78,7 @@ class RegistrySource:
         """The manifest or index behind the name, from the first endpoint that has it."""
         if self._root is not None:
             return self._root
-        failures: list[BuildlibError] = []
+        failures: list[tuple[BuildlibError, bool]] = []
         for candidate in self.candidates:
             for endpoint in self._access.configuration.endpoints(candidate):
                 there = endpoint.reference
@@ -83,20 +86,25 @@ class RegistrySource:
                     client = self._access.client(endpoint)
                     fetched = client.manifest(there.repository, str(there.digest or there.tag))
                 except (NotFound, TransportError) as error:
-                    failures.append(error)
+                    failures.append((error, endpoint.mirror))
                     continue
                 self._client, self._there, self.reference = client, there, candidate
                 media_type = mediatype_of(fetched.raw, fetched.media_type)
                 self._documents[fetched.digest] = fetched.raw
                 self._root = Descriptor(media_type, fetched.digest, len(fetched.raw))
                 return self._root
+        raise self._failure(failures)
+
+    def _failure(self, failures: list[tuple[BuildlibError, bool]]) -> BuildlibError:
+        """What is to be said when nobody had the image. What a mirror lacks, or that it is down, decides nothing."""
         if len(failures) == 1:
-            raise failures[0]
-        # What went wrong last is the best place's answer; that a mirror lacks an image is no news.
-        kind = NotFound if all(isinstance(each, NotFound) for each in failures) else TransportError
-        tried = "; ".join(each.message for each in failures)
-        values = {"kind": "image", "name": self.name} if kind is NotFound else {}
-        raise kind(f"{self.name}: {tried}", hint=failures[-1].hint, **values)
+            return failures[0][0]
+        own = [error for error, mirror in failures if not mirror]
+        tried = "; ".join(error.message for error, _ in failures)
+        if all(isinstance(error, NotFound) for error in own):
+            return NotFound(f"{self.name}: {tried}", hint=own[-1].hint, kind="image", name=self.name)
+        last = next(error for error in reversed(own) if isinstance(error, TransportError))
+        return TransportError(f"{self.name}: {tried}", hint=last.hint, status=last.status)
 
     def open(self, descriptor: Descriptor) -> Readable:
         """A document, or a blob as a stream that resumes after a broken connection."""
@@ -123,18 +131,33 @@ class RegistryDestination:
         self.reference = reference
         endpoint = access.configuration.endpoints(reference)[-1]  # the place itself: mirrors are only read
         self.repository = endpoint.reference.repository
-        self.client = access.client(endpoint)
+        self.client = access.client(endpoint, writing=True)
         self._mount_from = [each for each in mount_from if each != self.repository]
+        self._begun: dict[str, str] = {}
+        """Uploads that a registry began when it was asked to mount, by digest."""
 
     def has(self, descriptor: Descriptor) -> bool:
         """Whether the repository has the blob, if need be by mounting it from a repository beside it."""
-        if self.client.has_blob(self.repository, descriptor.digest) is not None:
+        if self.client.has_blob(self.repository, descriptor.digest) in (descriptor.size, -1):
             return True
-        return any(self.client.mount(self.repository, descriptor.digest, each) for each in self._mount_from)
+        for place in self._mount_from:
+            if self._begun.get(descriptor.digest):
+                break  # a registry that did not mount once does not mount at all
+            location = self.client.mount(self.repository, descriptor.digest, place)
+            if location is None:
+                return True
+            self._begun[descriptor.digest] = location
+        return False
 
     def push(self, blob: Blob) -> None:
         """Stream a blob; after a broken connection only what is missing is sent again."""
-        upload = self.client.upload(self.repository, blob.open, blob.size)
+        location = self._begun.pop(blob.digest, None) if blob.digest else None
+        if blob.digest and blob.size is not None and blob.size <= SMALL:
+            with blob.open() as reader:
+                data = reader.readall()
+            self.client.put_blob(self.repository, blob.digest, data, location)
+            return
+        upload = self.client.upload(self.repository, blob.open, blob.size, location)
         try:
             upload.send()
             upload.finish(blob.descriptor.digest)

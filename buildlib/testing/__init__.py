@@ -1,14 +1,18 @@
-"""For tests of programs that use this library: images of a few bytes, made without network and in a moment."""
+"""For tests of programs that use this library: images of a few bytes, and a registry in this process. No network."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any
 
+from buildlib.testing.registry import Registry, serve_registry
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from buildlib import Image, Store
+
+__all__ = ["Registry", "serve_registry", "tiny_image"]
 
 PROGRAM_MARKS = (b"\x7fELF", b"#!")
 

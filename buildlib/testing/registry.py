@@ -1,6 +1,7 @@
 """A registry in this process, for tests: the distribution specification 1.1 in memory, with faults on demand.
 
-It keeps everything in memory and trusts its caller; it is no registry to run a business on.
+It keeps everything in memory and trusts its caller; it is no registry to run a business on. Faults are made by
+:mod:`buildlib.testing.faults`.
 """
 
 from __future__ import annotations
@@ -9,16 +10,17 @@ import base64
 import json
 import re
 import secrets
+import socket
 import threading
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from attrs import Factory, define, field
 
-from buildlib.oci import Digest
+from buildlib import Digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +30,10 @@ PAGE = 1000
 DEFAULT_TYPE = "application/vnd.oci.image.manifest.v1+json"
 
 Fault = Callable[["Exchange"], bool]
-"""Called before each request is answered; True means that it answered (or broke) the exchange itself."""
+"""Called before each request is answered; True means that it answered (or broke) the exchange itself.
+
+It may also set what spoils the answer to come: :attr:`Exchange.cut`, ``told``, ``damage``, ``take``.
+"""
 
 
 @define
@@ -44,18 +49,24 @@ class Repository:
 class Registry:
     """The state of the registry, open to a test's eyes and hands.
 
-    ``auth`` is None, ``"basic"`` or ``"bearer"``; ``users`` maps names to passwords. ``log`` collects
-    ``"METHOD /path"`` of every request. ``faults`` are asked in turn before a request is answered.
+    ``host`` is host:port. ``auth`` is None, ``"basic"`` or ``"bearer"``; ``users`` maps names to passwords. ``log``
+    collects ``"METHOD /path"`` of every request, ``seen`` its headers, ``connections``
+    who came. ``faults`` are asked in turn before a request is
+    answered. ``ranges``, ``mounts`` and ``referrers_api`` say whether the registry knows how to.
     """
 
     host: str = ""
     auth: str | None = None
     users: dict[str, str] = Factory(dict)
     referrers_api: bool = True
+    ranges: bool = True
+    mounts: bool = True
     repositories: dict[str, Repository] = Factory(dict)
     uploads: dict[str, bytearray] = Factory(dict)
     tokens: set[str] = Factory(set)
     log: list[str] = Factory(list)
+    seen: list[dict[str, str]] = Factory(list)
+    connections: set[Any] = Factory(set)
     faults: list[Fault] = Factory(list)
     lock: Any = field(factory=threading.RLock, repr=False)
 
@@ -71,12 +82,28 @@ class Registry:
 
 @contextmanager
 def serve_registry(
-    *, auth: str | None = None, users: dict[str, str] | None = None, referrers_api: bool = True
+    *,
+    auth: str | None = None,
+    users: dict[str, str] | None = None,
+    referrers_api: bool = True,
+    certificate: str | None = None,
 ) -> Iterator[Registry]:
-    """Serve a registry over plain HTTP on a free port of the loopback for the length of the block."""
+    """Serve a registry on a free port of the loopback for the length of the block.
+
+    It speaks plain HTTP, or TLS with ``certificate``, a PEM file that holds the key as well::
+
+        with serve_registry(auth="bearer", users={"ann": "secret"}) as registry:
+            image.push(f"docker://{registry.host}/site:1", access=Access(tls_verify=False, …))
+            assert "1" in registry.repository("site").tags
+    """
     registry = Registry(auth=auth, users=users or {}, referrers_api=referrers_api)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Exchange,), {"registry": registry}))
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), type("Handler", (Exchange,), {"registry": registry}))
+    if certificate is not None:
+        import ssl
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.context = context
     registry.host = f"127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
@@ -88,11 +115,38 @@ def serve_registry(
         thread.join()
 
 
+class _Server(ThreadingHTTPServer):
+    """Shakes hands in the thread of the connection, not in the one that accepts; keeps quiet about broken ones."""
+
+    daemon_threads = True
+    context: Any = None
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Answer the requests of one connection."""
+        if self.context is not None:
+            request = self.context.wrap_socket(request, server_side=True)
+        super().finish_request(request, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: clients that hang up, or do not trust us, are part of the tests."""
+
+
 class Exchange(BaseHTTPRequestHandler):
     """One connection. ``ROUTES`` maps method and path to the methods below, in the order of the specification."""
 
     registry: Registry
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    cut: int | None
+    """Break the connection after so many bytes of the answer's body."""
+    told: int | None
+    """The Content-Length to tell instead of the right one."""
+    damage: bool
+    """Change a byte in the middle of the answer's body."""
+    take: int | None
+    """Break the connection after so many bytes of the request's body, which are kept as far as it is an upload."""
 
     # --- plumbing --------------------------------------------------------------------------------------------------
 
@@ -101,10 +155,14 @@ class Exchange(BaseHTTPRequestHandler):
 
     def handle_any(self) -> None:
         """Answer one request of any method."""
+        self.cut = self.told = self.take = None
+        self.damage = self._drained = False
         url = urlsplit(self.path)
         self.query = {key: values[0] for key, values in parse_qs(url.query, keep_blank_values=True).items()}
         with self.registry.lock:
             self.registry.log.append(f"{self.command} {self.path}")
+            self.registry.connections.add(self.client_address)
+            self.registry.seen.append({name.lower(): value for name, value in self.headers.items()})
             faults = list(self.registry.faults)
         if any(fault(self) for fault in faults):
             return
@@ -129,10 +187,17 @@ class Exchange(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         if "content_length" not in headers:
-            self.send_header("content-length", str(len(body)))
+            self.send_header("content-length", str(len(body) if self.told is None else self.told))
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        if self.command == "HEAD":
+            return
+        if self.damage:
+            middle = len(body) // 2
+            body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
+        self.wfile.write(body if self.cut is None else body[: self.cut])
+        if self.cut is not None or self.told is not None:
+            self.wfile.flush()
+            self.drop()
 
     def refuse(self, status: int, code: str, message: str = "", **headers: str) -> None:
         """Send an error document of the specification."""
@@ -142,25 +207,46 @@ class Exchange(BaseHTTPRequestHandler):
     def drop(self) -> None:
         """Break the connection without an answer."""
         self.close_connection = True
-        self.connection.close()
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def pieces(self) -> Iterator[bytes]:
+        """The request's body as it comes, of known length or chunked. ConnectionError when it breaks off."""
+        self._drained = True
+        left = self.take
+        for piece in self._chunks() if self._is_chunked() else self._read(int(self.headers.get("content-length") or 0)):
+            yield piece if left is None else piece[:left]
+            if left is not None:
+                left -= len(piece)
+                if left <= 0:
+                    self.drop()
+                    raise ConnectionError("the fault that was asked for")
+
+    def _is_chunked(self) -> bool:
+        return self.headers.get("transfer-encoding", "").lower() == "chunked"
+
+    def _chunks(self) -> Iterator[bytes]:
+        while size := int(self.rfile.readline().split(b";")[0] or b"0", 16):
+            yield from self._read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+
+    def _read(self, size: int) -> Iterator[bytes]:
+        while size:
+            piece = self.rfile.read(min(size, 1 << 16))
+            if not piece:
+                raise ConnectionError("the client hung up")
+            size -= len(piece)
+            yield piece
 
     def body(self) -> bytes:
-        """The request's whole body, of known length or chunked."""
-        self._drained = True
-        if self.headers.get("transfer-encoding", "").lower() == "chunked":
-            parts = []
-            while size := int(self.rfile.readline().split(b";")[0], 16):
-                parts.append(self.rfile.read(size))
-                self.rfile.readline()
-            self.rfile.readline()
-            return b"".join(parts)
-        return self.rfile.read(int(self.headers.get("content-length") or 0))
+        """The request's whole body."""
+        return b"".join(self.pieces())
 
     def drain(self) -> None:
         """Read a body that nobody wanted, so that the connection can go on."""
-        if not getattr(self, "_drained", False):
+        if not self._drained:
             self.body()
-        self._drained = False
 
     # --- who may ---------------------------------------------------------------------------------------------------
 
@@ -302,18 +388,25 @@ class Exchange(BaseHTTPRequestHandler):
             return
         headers = {"docker_content_digest": digest, "content_type": "application/octet-stream"}
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("range", ""))
-        if asked:
+        if asked and self.registry.ranges:
             start = int(asked[1])
             headers["content_range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
             self.reply(206, data[start:], **headers)
         else:
-            self.reply(200, data, content_length=str(len(data)), **headers)
+            self.reply(200, data, **headers)
+
+    def delete_blob(self, name: str, digest: str) -> None:
+        """Delete a blob."""
+        if self.registry.repository(name).blobs.pop(digest, None) is None:
+            self.refuse(404, "BLOB_UNKNOWN")
+        else:
+            self.reply(202)
 
     def start_upload(self, name: str) -> None:
         """Mount a blob of another repository, take it whole, or open an upload."""
         mounted, source = self.query.get("mount"), self.query.get("from", "")
         known = self.registry.repositories.get(source)
-        if mounted and known and mounted in known.blobs:
+        if mounted and known and mounted in known.blobs and self.registry.mounts:
             self.registry.repository(name).blobs[mounted] = known.blobs[mounted]
             self.reply(201, location=f"/v2/{name}/blobs/{mounted}")
             return
@@ -335,7 +428,8 @@ class Exchange(BaseHTTPRequestHandler):
         if placed and int(placed[1]) != len(data):
             self.refuse(416, "RANGE_INVALID", location=f"/v2/{name}/blobs/uploads/{upload}")
             return
-        data += self.body()
+        for piece in self.pieces():
+            data += piece
         self.progress(name, upload, 202)
 
     def progress(self, name: str, upload: str, status: int = 204) -> None:
@@ -355,7 +449,7 @@ class Exchange(BaseHTTPRequestHandler):
 
     def keep(self, name: str, upload: str, digest: str) -> None:
         """Check what came against its digest and keep it."""
-        data = bytes(self.registry.uploads.pop(upload)) + self.body()
+        data = bytes(self.registry.uploads.pop(upload, b"")) + self.body()
         if str(Digest.of(data)) != digest:
             self.refuse(400, "DIGEST_INVALID")
             return
@@ -379,6 +473,7 @@ ROUTES: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("GET", f"/v2/{NAME}/referrers/(?P<digest>[^/]+)", Exchange.referrers),
     ("GET", f"/v2/{NAME}/blobs/(?P<digest>sha[^/]+)", Exchange.get_blob),
     ("HEAD", f"/v2/{NAME}/blobs/(?P<digest>sha[^/]+)", Exchange.get_blob),
+    ("DELETE", f"/v2/{NAME}/blobs/(?P<digest>sha[^/]+)", Exchange.delete_blob),
     ("POST", f"/v2/{NAME}/blobs/uploads/?", Exchange.start_upload),
     ("PATCH", f"/v2/{NAME}/blobs/uploads/(?P<upload>[^/]+)", Exchange.append),
     ("GET", f"/v2/{NAME}/blobs/uploads/(?P<upload>[^/]+)", Exchange.progress),
