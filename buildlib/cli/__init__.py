@@ -11,7 +11,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
+    from typing import Any, NoReturn
 
 PROGRAM = "buildlib"
 
@@ -79,6 +79,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return report(error, str(options.get("log_level", "")))
     return code
+
+
+def program() -> NoReturn:
+    """The console script: :func:`main`, and then an end without the interpreter's own tidying up, which costs 2 ms.
+
+    Nothing needs it: every verb closes its store, and both streams are flushed.
+    """
+    import os
+
+    _open_standard_streams()
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            code = code or BROKEN_PIPE_EXIT
+    os._exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Where the caller closed one of them, the next file to be opened (the database, say) would take its place."""
+    import os
+
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+            setattr(sys, name, open(fd, "w" if fd else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _dispatch(words: list[str], options: dict[str, Any]) -> int:

@@ -88,6 +88,34 @@ def test_a_reader_that_goes_away_ends_the_program_quietly(rows, tmp_path):
     assert listing.wait() == BROKEN_PIPE_EXIT
 
 
+def as_console_script(redirections, *words):
+    """What the installed command does: its launcher calls ``program``."""
+    launcher = "import sys; from buildlib.cli import program; program()"
+    shell = f'exec "$@" {redirections}'
+    argv = ["/bin/sh", "-c", shell, "sh", sys.executable, "-c", launcher, *words]
+    return subprocess.run(argv, capture_output=True, text=True)
+
+
+def test_the_console_script_prints_everything_before_it_ends(rows, tmp_path):
+    for number in range(300):
+        rows.image(f"{number:04}", f"localhost/{'long-name' * 10}:{number}")
+    done = as_console_script("", "--root", str(tmp_path / "store"), "images", "-n")
+    assert (done.returncode, len(done.stdout.splitlines()), done.stderr) == (0, 300, "")
+    assert as_console_script("", "nothing").returncode == 125
+
+
+def test_streams_that_the_caller_closed_are_not_mistaken_for_files_of_the_store(rows, tmp_path):
+    rows.image("aa1", "localhost/site:1")
+    words = ["--root", str(tmp_path / "store"), "images"]
+    for redirections in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        done = as_console_script(redirections, *words)
+        assert done.returncode == 0, done.stderr
+        assert ("site" in done.stdout) == (">&- " not in f"{redirections} ".replace("2>&- ", "")), redirections
+    assert as_console_script("2>&-", "nothing").returncode == 125
+    assert rows.db.rows("PRAGMA integrity_check") == [("ok",)]
+    assert as_console_script(">/dev/full", *words).returncode != 0
+
+
 def test_names_that_are_not_utf8_are_printed_as_the_bytes_that_they_are(rows, tmp_path):
     rows.container("aa1", "plain")
     words = ["--root", str(tmp_path / "store"), "containers", "--format", b"{{.ContainerName}}\xff"]
