@@ -19,6 +19,7 @@
     │   └── StoreBusy             another process holds what is needed
     ├── TransportError            a source or destination of images that can't be read or written
     ├── WorkerError               the worker process died
+    ├── NotCached                 the cache has no outcome, and nothing may be executed
     └── Cancelled                 the caller gave up
 
 An error crosses from the worker as data (:meth:`BuildlibError.to_dict`) and is raised again as the same class.
@@ -170,6 +171,10 @@ class TransportError(BuildlibError):
 
 class WorkerError(BuildlibError):
     """The worker process died or answered nonsense."""
+
+
+class NotCached(BuildlibError):
+    """The cache does not have the outcome of a call, and the call may execute nothing."""
 
 
 class Cancelled(BuildlibError):

@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from buildlib.container.performing import settle
+from buildlib.container.requests import Requests
 from buildlib.container.state import CHANGED, State
 from buildlib.errors import NotFound
 
@@ -48,6 +49,9 @@ class WorkingContainer:
         self.layers: tuple[str, ...] = tuple(layers)
         """The ids of its layers, base first."""
         self.lock = threading.RLock()
+        self.requests = Requests(store)
+        self.only_cached = False
+        """While it is true, a call that has to execute something changes nothing and raises :class:`NotCached`."""
         self.executing = False
         self.execution: Lease | None = None
         self._text: str = row[5]
@@ -104,6 +108,13 @@ class WorkingContainer:
         with self.lock:
             remove(self, self._lease)
             self._lease = None
+
+    def cancel(self) -> None:
+        """End what another thread has executed in it right now, with all its processes, and let nothing more begin.
+
+        There, and in all later calls that have to execute something, :class:`Cancelled` is raised.
+        """
+        self.requests.cancel()
 
     def rename(self, name: str) -> None:
         """Call it ``name``. Raises :class:`NameInUse`, :class:`UsageError`."""
@@ -241,8 +252,9 @@ class WorkingContainer:
         ``contents`` are files that are given, name → content. Owners: root, those of ``from_``, or ``chown``
         ("user:group", looked up in the container). ``chmod``: octal or like ``u=rwX,go=rX``. ``ignore`` holds patterns
         relative to the root of the sources, ``exclude`` relative to each source. ``parents`` keeps the directories
-        above (from ``/./`` on). ``empty_wildcard``: a pattern may match nothing. ``link`` is accepted: the cache makes
-        no use of it. Rules: Dockerfile reference, "COPY".
+        above (from ``/./`` on). ``empty_wildcard``: a pattern may match nothing. ``link`` copies into an empty root and
+        puts that on top: no link of the container is followed, no name of a user is known, and what is below does not
+        matter to the cache. Rules: Dockerfile reference, "COPY".
 
         Says whether nothing had to be done, because the cache had the outcome. Raises :class:`CopyError`,
         :class:`UsageError`, :class:`StoreFull`.
@@ -251,7 +263,7 @@ class WorkingContainer:
 
         return copy(
             self, "copy", paths, dest, context=context, from_=from_, chown=chown, chmod=chmod, exclude=exclude,
-            ignore=ignore, parents=parents, contents=contents, empty_wildcard=empty_wildcard,
+            ignore=ignore, parents=parents, contents=contents, empty_wildcard=empty_wildcard, link=link,
             created_by=created_by, comment=comment,
         )  # fmt: skip
 
@@ -279,7 +291,7 @@ class WorkingContainer:
         return copy(
             self, "add", paths, dest, context=context, from_=from_, chown=chown, chmod=chmod, exclude=exclude,
             ignore=ignore, parents=False, contents=contents, empty_wildcard=empty_wildcard, unpack=unpack,
-            remote={"checksum": checksum, "keep_git_dir": keep_git_dir, "authorization": authorization},
+            link=link, remote={"checksum": checksum, "keep_git_dir": keep_git_dir, "authorization": authorization},
             created_by=created_by, comment=comment,
         )  # fmt: skip
 

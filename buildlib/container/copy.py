@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildlib.cache import Step
 from buildlib.container.inputs import Folder, View, digest, opened, store_of, view
-from buildlib.container.performing import Call, perform
+from buildlib.container.performing import Call, graft, perform
 from buildlib.errors import UsageError
 from buildlib.patterns import IgnorePatterns, clean
 
@@ -138,6 +138,7 @@ def copy(
     created_by: str | None,
     comment: str | None,
     unpack: bool | None = False,
+    link: bool = False,
     remote: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> bool:
@@ -148,7 +149,7 @@ def copy(
     if not dest:
         raise UsageError("there is no destination to copy to")
     if kind == "add" and from_ is None:
-        groups = split(container.store, sources, context, unpack, remote or {})
+        groups = split(container.store, sources, context, unpack, {**(remote or {}), "check": container.requests.check})
     else:
         groups = [Group(*locate(container.store, sources, context, from_), unpack is not False)]
     parts = _parts(container, groups, options)
@@ -158,7 +159,20 @@ def copy(
     call = _call(container, kind, parts, target)
     shown = f"{kind.upper()} {' '.join([*sources, *(options['contents'] or ())])} {dest}"
     said, recorded = (shown, False) if created_by is None else (created_by, True)
-    return perform(container, call._replace(created_by=said, comment=comment or "", recorded=recorded)).cached
+    call = call._replace(created_by=said, comment=comment or "", recorded=recorded)
+    return linked(container, kind, parts, target, call) if link else perform(container, call).cached
+
+
+def linked(container: WorkingContainer, kind: str, parts: Sequence[Part], dest: str, call: Call) -> bool:
+    """Do it in an empty container of its own, whose layer then goes on top: what is below has no say in it."""
+    state = container.state
+    no_cache = state.no_cache or not state.cache
+    with type(container).create(container.store, None, cache=True, no_cache=no_cache, temporary=True) as empty:
+        empty.requests, empty.only_cached = container.requests, container.only_cached
+        inner = _call(empty, kind, parts, dest)
+        cached = perform(empty, inner._replace(created_by=call.created_by)).cached
+        graft(container, empty, call)
+    return cached
 
 
 def _parts(container: WorkingContainer, groups: Sequence[Group], options: Mapping[str, Any]) -> list[Part]:
@@ -208,8 +222,7 @@ def _execute(container: WorkingContainer, part: Part, dest: str) -> dict[str, An
     args = {**part.request._asdict(), "dest": dest, "unpack": part.unpack, "key": container.id}
     args.update(below=list(container.layers), digest=container.state.cache and verifiable)
     with opened(container.store, part.origin) as place:
-        reply: dict[str, Any] = container.store.worker.call("copy", {**args, **place})
-    return reply
+        return container.requests.call("copy", {**args, **place})
 
 
 def absolute_dest(dest: str, workdir: str) -> str:
@@ -236,7 +249,7 @@ def mkdir(
 
     def execute() -> Any:
         args = {"key": container.id, "parents": list(container.layers), **values}
-        return container.store.worker.call("mkdir", args)
+        return container.requests.call("mkdir", args)
 
     call = Call(
         lambda: Step("mkdir", values),

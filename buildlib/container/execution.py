@@ -48,7 +48,7 @@ def execute(container: WorkingContainer, wanted: Request, output: Output) -> Run
 
 
 def _wait(container: WorkingContainer, args: dict[str, Any], fds: tuple[int, ...], pump: Pump) -> dict[str, Any]:
-    pending = container.store.worker.submit("run", args, fds)
+    pending = container.requests.submit("run", args, fds)
     pump.started()
     try:
         pump.run(pending.fileno())

@@ -16,7 +16,7 @@ import attrs
 from buildlib import cache
 from buildlib.cache import Record
 from buildlib.container.state import CHANGED, CLEAN, FAILED, Entry
-from buildlib.errors import BuildlibError, NotFound, StoreFull
+from buildlib.errors import BuildlibError, NotCached, NotFound, StoreFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -68,6 +68,7 @@ def perform(container: WorkingContainer, call: Call) -> Outcome:
     with container.lock:
         container.refresh()
         if not (container.state.cache and call.memoise):
+            _may_execute(container, call)
             return Outcome(False, _plainly(container, call))
         for _ in range(ATTEMPTS):
             outcome = _memoised(container, call)
@@ -102,6 +103,7 @@ def _memoised(container: WorkingContainer, call: Call) -> Outcome | None:
         kept = records.printed(key) if call.wants_kept else None
         if not (call.wants_kept and kept is None) and _take(container, key, record, call):
             return Outcome(True, kept)
+    _may_execute(container, call)
     with executing(container):
         try:
             clear_leavings(container)
@@ -129,6 +131,12 @@ def _make_room(container: WorkingContainer) -> None:
             remove_paths(container.store, [f"containers/{container.id}"])
 
 
+def _may_execute(container: WorkingContainer, call: Call) -> None:
+    container.requests.check()
+    if container.only_cached:
+        raise NotCached(f"{call.created_by}: the cache does not have its outcome")
+
+
 def _note(container: WorkingContainer, call: Call) -> None:
     entry = Entry(call.created_by, call.comment, time.time(), empty_layer=True, files=True)
     container.save(container.state.evolve(history=(*container.state.history, entry)))
@@ -147,6 +155,20 @@ def _take(container: WorkingContainer, key: str, record: Record, call: Call) -> 
         container.write(state.evolve(state_key=record.result, history=(*state.history, entry)))
     container.layers = (*container.layers, record.layer)
     return True
+
+
+def graft(container: WorkingContainer, other: WorkingContainer, call: Call) -> None:
+    """Put what ``other`` has made of nothing on top of the container: it is a layer that depends on none below."""
+    with container.lock:
+        container.refresh()
+        settle(container)
+        state, (layer,) = container.state, other.layers
+        entry = Entry(call.created_by, call.comment, other.state.history[-1].created)
+        key = cache.changed_state(state.state_key, other.state.state_key)
+        with container.store.db.transaction() as conn:
+            conn.execute("INSERT INTO container_layers VALUES (?, ?, ?)", (container.id, len(container.layers), layer))
+            container.write(state.evolve(state_key=key, history=(*state.history, entry)))
+        container.layers = (*container.layers, layer)
 
 
 def _remember(container: WorkingContainer, call: Call, key: str, step: Step, result: Any) -> None:
