@@ -48,11 +48,15 @@ class Output:
 
 @frozen
 class BytesMoved:
-    """Bytes of ``what`` (a digest or a file name) moved so far; ``total`` is None where nobody knows it yet."""
+    """Bytes of ``what`` (a digest or a file name) moved so far; ``total`` is None where nobody knows it yet.
+
+    ``skipped``: none had to be moved, they are there already.
+    """
 
     what: str
     done: int
     total: int | None = None
+    skipped: bool = False
 
 
 @frozen

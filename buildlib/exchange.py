@@ -70,7 +70,7 @@ class StoreSource:
                 return unpacked(self._store.blobs.open(digest))
         return None
 
-    def packed(self, layer: Descriptor, compression: str) -> Descriptor | None:
+    def packed(self, layer: Descriptor, compression: str, level: int | None = None) -> Descriptor | None:
         """The form of a plain layer with that compression that was seen or made before."""
         docker = mediatype.is_docker(layer.media_type)
         sql = (
@@ -78,6 +78,8 @@ class StoreSource:
             "ORDER BY recipe IS NOT NULL, recipe"
         )
         for digest, size, recipe in self._store.db.rows(sql, (layer.digest, mediatype.layer(compression))):
+            if level is not None and recipe != f"{compression}:{level}":
+                continue
             if recipe is not None or self._store.blobs.has(digest):
                 return Descriptor(mediatype.layer(compression, docker=docker), Digest(digest), size)
         return None

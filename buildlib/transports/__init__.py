@@ -81,8 +81,11 @@ class ImageSource(Protocol):
 class PackingSource(Protocol):
     """What a source offers besides when it can make compressed forms of its plain layers itself."""
 
-    def packed(self, layer: Descriptor, compression: str) -> Descriptor | None:
-        """The form of this layer with that compression if its digest is known already; ``open`` gives its bytes."""
+    def packed(self, layer: Descriptor, compression: str, level: int | None = None) -> Descriptor | None:
+        """The form of this layer with that compression if its digest is known already; ``open`` gives its bytes.
+
+        Without a ``level`` any will do.
+        """
 
     def pack(self, layer: Descriptor, compression: str, level: int | None) -> Readable:
         """The layer compressed on the fly; its digest is known when the stream has ended. The same bytes every time."""

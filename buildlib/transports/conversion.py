@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from buildlib.oci.config import ImageConfig
     from buildlib.oci.descriptor import Descriptor
     from buildlib.oci.digest import Digest
+    from buildlib.oci.index import Index
     from buildlib.oci.manifest import Manifest
+    from buildlib.oci.platform import Platform
     from buildlib.transports import Form
 
 FORMATS = {"oci": mediatype.OCI_MANIFEST, "docker": mediatype.DOCKER_MANIFEST}
@@ -24,6 +26,10 @@ COMPRESSIONS = ("keep", "compress", "none", "gzip", "zstd")
 
 _BOUND_TO_BYTES = ("containerd.io/snapshot/", "io.github.containers.zstd-chunked.")
 """Annotations of a layer that describe its compressed bytes, so they go when those change."""
+
+
+ABOUT = "vnd.docker.reference.digest"
+"""The annotation of an entry that is an attestation: the digest of the manifest that it is about."""
 
 
 @frozen
@@ -85,6 +91,17 @@ class ImagePlan:
         return attrs.evolve(
             self.manifest, media_type=self.media_type, config=config, layers=tuple(layers), annotations=notes
         )
+
+
+def chosen(index: Index, platforms: Sequence[Platform]) -> tuple[Descriptor, ...]:
+    """The entries of an index for these platforms, in its order, each with the attestations that are about it.
+
+    Raises :class:`NotFound` for a platform that it does not have.
+    """
+    digests = {index.select(platform).digest for platform in platforms}
+    return tuple(
+        entry for entry in index.manifests if entry.digest in digests or entry.annotations.get(ABOUT) in digests
+    )
 
 
 def plan(manifest: Manifest, config: ImageConfig | None, form: Form, wanted: Wanted, where: str) -> ImagePlan:

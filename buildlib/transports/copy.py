@@ -1,6 +1,7 @@
-"""The one driver that moves images between transports: blobs first and several at a time, names last.
+"""The one driver that moves images between transports: it looks at all documents, then moves blobs, then names them.
 
-It verifies all that it moves, skips what the destination has, and converts only what must be; it knows no transport.
+Blobs go several at a time, those of all images of an index together, equal ones once. The driver verifies all that it
+moves, skips what the destination has, and converts only what must be; it knows no transport.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import attrs
+from attrs import frozen
 
 from buildlib.content import VerifiedReader
 from buildlib.errors import Cancelled, FormatError, TransportError, UsageError
@@ -21,10 +23,11 @@ from buildlib.oci.index import Index
 from buildlib.oci.manifest import Manifest
 from buildlib.oci.platform import Platform
 from buildlib.transports import Blob, PackingSource
-from buildlib.transports.conversion import FORMATS, ImagePlan, LayerStep, Wanted, plan
+from buildlib.transports.conversion import FORMATS, ImagePlan, LayerStep, Wanted, chosen, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import TypeVar
 
     from buildlib.content import Readable
     from buildlib.events import Sink
@@ -32,10 +35,14 @@ if TYPE_CHECKING:
     from buildlib.oci.digest import Digest
     from buildlib.transports import ImageDestination, ImageSource
 
+    T = TypeVar("T")
+    R = TypeVar("R")
+
 PARALLEL = 4
 """Blobs on their way at once. More do not help: either a network or two processors are busy by then."""
 MAX_NESTING = 4
 """Indexes within indexes."""
+SYSTEM, ALL, INDEX_ONLY = "system", "all", "index-only"
 
 
 def copy(
@@ -43,7 +50,7 @@ def copy(
     destination: ImageDestination,
     *,
     platform: Platform | None = None,
-    all_platforms: bool = False,
+    multi_arch: str | Sequence[Platform] = SYSTEM,
     names: Sequence[str] = (),
     format: str | None = None,
     compression: str | None = None,
@@ -54,11 +61,13 @@ def copy(
 ) -> Descriptor:
     """Copy an image and return the descriptor of what the destination now has.
 
-    Of an index, the image that ``platform`` (by default this machine) runs best is copied, or with ``all_platforms``
-    everything. ``names`` are what the destination shall call it, by default what it was opened with. ``format``
-    ("oci", "docker") and ``compression`` ("keep", "compress", "none", "gzip", "zstd"; ``level`` as the format has it)
-    overrule the destination's own form. What needs no change keeps its digest; ``preserve_digests`` makes it an error
-    where something needs one. ``progress`` is called from several threads.
+    ``multi_arch`` says what becomes of an index: of ``"system"`` the image is copied that ``platform`` (by default this
+    machine) runs best, of ``"all"`` everything; of a list of platforms an index of those alone (with
+    ``preserve_digests`` the whole index, but only their images); of ``"index-only"`` the index without its images,
+    which the destination must have. ``names`` are what the destination shall call it, by default what it was opened
+    with. ``format`` ("oci", "docker") and ``compression`` ("keep", "compress", "none", "gzip", "zstd"; ``level`` as the
+    format has it) overrule the destination's own form. What needs no change keeps its digest; ``preserve_digests``
+    makes it an error where something needs one. ``progress`` is called from several threads.
 
     The caller closes source and destination, see :func:`buildlib.transports.writing`. Raises what the transports
     raise, :class:`DigestMismatch`, and :class:`NotFound` where there is no image for the platform.
@@ -68,16 +77,27 @@ def copy(
     if parallel < 1:
         raise UsageError(f"parallel must be at least 1, not {parallel}")
     driver = _Copy(source, destination, wanted, level, preserve_digests, parallel, progress)
-    root = driver.document(source.resolve())
-    if isinstance(root, Index) and not all_platforms:
-        root = driver.select(root, platform or Platform.host())
-    elif isinstance(root, Index) and not destination.form.indexes:
+    root = driver.choose(driver.document(source.resolve()), multi_arch, platform or Platform.host())
+    if isinstance(root, Index) and not destination.form.indexes:
         raise TransportError(
             f"{destination.name}: can't hold an image for several platforms", hint="choose one platform"
         )
-    document, _ = driver.move(root, 0)
+    document = driver.run(root, multi_arch)
     destination.finish(document, names)
     return document.descriptor
+
+
+@frozen
+class Node:
+    """A document that is to be copied, with what is to be done with it and below it."""
+
+    document: Manifest | Index
+    plan: ImagePlan | None = None
+    """Of a manifest."""
+    config: bytes | None = None
+    """Of a manifest of an image that can run."""
+    children: tuple[Node, ...] = ()
+    """Of an index, each once."""
 
 
 class _Copy:
@@ -101,8 +121,10 @@ class _Copy:
         self.parallel = 1 if destination.form.ordered else parallel
         self.progress = progress
         self._stop = threading.Event()
+        self._platforms: Sequence[Platform] = ()
+        self._moved: dict[tuple[Digest, str | None], Descriptor] = {}
 
-    # --- documents ----------------------------------------------------------------------------------------------------
+    # --- what to copy -------------------------------------------------------------------------------------------------
 
     def read(self, descriptor: Descriptor) -> bytes:
         """The bytes of a small document, verified."""
@@ -119,7 +141,21 @@ class _Copy:
             return Index.parse(raw, descriptor.media_type)
         return Manifest.parse(raw, descriptor.media_type)
 
-    def select(self, index: Index, platform: Platform) -> Manifest:
+    def choose(self, root: Manifest | Index, multi_arch: str | Sequence[Platform], host: Platform) -> Manifest | Index:
+        """The document to copy, of all that ``root`` lists."""
+        if isinstance(multi_arch, str) and multi_arch not in (SYSTEM, ALL, INDEX_ONLY):
+            raise UsageError(f"no choice of platforms {multi_arch!r}", hint=f"{SYSTEM}, {ALL}, {INDEX_ONLY} or a list")
+        if isinstance(root, Manifest) or multi_arch in (ALL, INDEX_ONLY):
+            return root
+        if multi_arch == SYSTEM:
+            return self._select(root, host)
+        self._platforms = [each for each in multi_arch if isinstance(each, Platform)]
+        kept = chosen(root, self._platforms)
+        if self.preserve_digests or len(kept) == len(root.manifests):
+            return root
+        return attrs.evolve(root, manifests=kept)
+
+    def _select(self, index: Index, platform: Platform) -> Manifest:
         """The manifest for the platform, through nested indexes."""
         for _ in range(MAX_NESTING):
             found = self.document(index.select(platform))
@@ -128,41 +164,44 @@ class _Copy:
             index = found
         raise FormatError(f"{self.source.name}: indexes nested more than {MAX_NESTING} deep")
 
-    def move(self, document: Manifest | Index, depth: int) -> tuple[Manifest | Index, dict[Digest, Descriptor]]:
-        """Move all that a document refers to; the document as the destination takes it, and what became of others."""
+    def run(self, root: Manifest | Index, multi_arch: str | Sequence[Platform]) -> Manifest | Index:
+        """Move all that ``root`` refers to; the document as the destination takes it."""
+        if multi_arch == INDEX_ONLY and isinstance(root, Index):
+            if self._index_type(root) != root.media_type:
+                raise TransportError(f"{self.destination.name}: an index alone can't be converted")
+            return root
+        node = self.survey(root)
+        self.blobs(node)
+        document, _ = self.put_together(node)
+        return document
+
+    def survey(self, document: Manifest | Index, depth: int = 0) -> Node:
+        """Read and plan everything below a document before anything is moved."""
         if isinstance(document, Manifest):
-            return self.image(document), {}
+            return self._image(document)
         if depth >= MAX_NESTING:
             raise FormatError(f"{self.source.name}: indexes nested more than {MAX_NESTING} deep")
-        return self.index(document, depth)
+        entries = chosen(document, self._platforms) if self._platforms else document.manifests
+        unique = list({entry.digest: entry for entry in entries}.values())
+        children = self._each(lambda entry: self.survey(self.document(entry), depth + 1), unique)
+        return Node(document, children=tuple(children))
 
-    def index(self, index: Index, depth: int) -> tuple[Index, dict[Digest, Descriptor]]:
-        """Move every image of an index."""
-        became: dict[Digest, Descriptor] = {}
-        for entry in index.manifests:
-            if entry.digest in became:
-                continue
-            child, below = self.move(self.document(entry), depth + 1)
-            self.destination.put(child)
-            became |= below
-            became[entry.digest] = child.descriptor
-        target = self._index_type(index)
-        if target == index.media_type and all(old == new.digest for old, new in became.items()):
-            return index, became
-        self._changing("the index")
-        renamed = {str(old): str(new.digest) for old, new in became.items()}
-        entries = []
-        for entry in index.manifests:
-            new = became[entry.digest]
-            # An attestation names the manifest that it is about (vnd.docker.reference.digest).
-            notes = {key: renamed.get(value, value) for key, value in entry.annotations.items()}
-            entries.append(
-                attrs.evolve(
-                    entry, media_type=new.media_type, digest=new.digest, size=new.size, annotations=notes, extra={}
-                )
+    def _image(self, manifest: Manifest) -> Node:
+        raw = config = None
+        if mediatype.is_config(manifest.config.media_type):
+            raw = self.read(manifest.config)
+            config = ImageConfig.parse(raw)
+        steps = plan(manifest, config, self.destination.form, self.wanted, self.destination.name)
+        if steps.changes:
+            self._changing(f"the manifest {manifest.digest}")
+        return Node(manifest, steps, raw)
+
+    def _changing(self, what: str) -> None:
+        if self.preserve_digests:
+            raise TransportError(
+                f"{self.destination.name}: {what} would have to be changed",
+                hint="ask for no other format and compression, or do not preserve digests",
             )
-        notes = {} if target == mediatype.DOCKER_LIST else index.annotations
-        return attrs.evolve(index, manifests=tuple(entries), media_type=target, annotations=notes), became
 
     def _index_type(self, index: Index) -> str:
         pairs = {mediatype.OCI_INDEX: mediatype.OCI_MANIFEST, mediatype.DOCKER_LIST: mediatype.DOCKER_MANIFEST}
@@ -173,46 +212,34 @@ class _Copy:
             manifest = pairs[index.media_type] if pairs[index.media_type] in form else form[0]
         return next(i for i, m in pairs.items() if m == manifest)
 
-    def image(self, manifest: Manifest) -> Manifest:
-        """Move layers and config of one image."""
-        config = None
-        opener: Callable[[], Readable] = lambda: self.source.open(manifest.config)  # noqa: E731
-        if mediatype.is_config(manifest.config.media_type):
-            raw = self.read(manifest.config)
-            config = ImageConfig.parse(raw)
-            opener = lambda: io.BytesIO(raw)  # noqa: E731
-        steps = plan(manifest, config, self.destination.form, self.wanted, self.destination.name)
-        if steps.changes:
-            self._changing(f"the manifest {manifest.digest}")
-        layers = self.layers(steps)
-        self.send(manifest.config, opener)
-        return steps.converted(layers)
-
-    def _changing(self, what: str) -> None:
-        if self.preserve_digests:
-            raise TransportError(
-                f"{self.destination.name}: {what} would have to be changed",
-                hint="ask for no other format and compression, or do not preserve digests",
-            )
-
     # --- blobs --------------------------------------------------------------------------------------------------------
 
-    def layers(self, steps: ImagePlan) -> list[Descriptor]:
-        """Move the layers, equal ones once; what they became, in order."""
-        todo = {step.layer.digest: step for step in steps.layers}
-        done = dict(zip(todo, self._each(self.layer, todo.values()), strict=True))
-        return [done[step.layer.digest] for step in steps.layers]
+    def blobs(self, node: Node) -> None:
+        """Move the layers of all images below a node, then their configs, equal ones once."""
+        layers: dict[tuple[Digest, str | None], LayerStep] = {}
+        images: dict[Digest, Node] = {}
+        for image in _images(node):
+            assert image.plan is not None
+            images.setdefault(image.plan.manifest.config.digest, image)
+            for step in image.plan.layers:
+                layers.setdefault((step.layer.digest, step.compression), step)
+        self._moved = dict(zip(layers, self._each(self.layer, list(layers.values())), strict=True))
+        self._each(self._config, list(images.values()))
 
-    def _each(self, work: Callable[[LayerStep], Descriptor], steps: Iterable[LayerStep]) -> list[Descriptor]:
-        """``work`` on each step, several at once; the first error stops the others and is raised."""
-        steps = list(steps)
-        if self.parallel == 1 or len(steps) < 2:
-            return [work(step) for step in steps]
+    def _config(self, image: Node) -> Descriptor:
+        assert image.plan is not None
+        config, raw = image.plan.manifest.config, image.config
+        return self.send(config, lambda: self.source.open(config) if raw is None else io.BytesIO(raw))
+
+    def _each(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        """``work`` on each item, several at once; the first error stops the others and is raised."""
+        if self.parallel == 1 or len(items) < 2:
+            return [work(item) for item in items]
         from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
-        with ThreadPoolExecutor(min(self.parallel, len(steps)), "blob") as pool:
+        with ThreadPoolExecutor(min(self.parallel, len(items)), "blob") as pool:
             try:
-                futures = [pool.submit(self._or_stop, work, step) for step in steps]
+                futures = [pool.submit(self._or_stop, work, item) for item in items]
                 wait(futures, return_when=FIRST_EXCEPTION)
             finally:
                 self._stop.set()
@@ -224,9 +251,9 @@ class _Copy:
                 raise failure
         return [future.result() for future in futures]
 
-    def _or_stop(self, work: Callable[[LayerStep], Descriptor], step: LayerStep) -> Descriptor:
+    def _or_stop(self, work: Callable[[T], R], item: T) -> R:
         try:
-            return work(step)
+            return work(item)
         except BaseException:
             self._stop.set()
             raise
@@ -243,7 +270,7 @@ class _Copy:
         media_type = mediatype.layer(step.compression)
         if isinstance(self.source, PackingSource) and mediatype.compression_of(layer.media_type) == "none":
             packing = self.source
-            known = packing.packed(layer, step.compression)
+            known = packing.packed(layer, step.compression, self.level)
             if known is not None:
                 return self.send(known, lambda: self.source.open(known))
             compression = step.compression
@@ -263,8 +290,10 @@ class _Copy:
 
     def send(self, descriptor: Descriptor, opener: Callable[[], Readable]) -> Descriptor:
         """Push a blob as it is, unless the destination has it."""
+        if self._stop.is_set():
+            raise Cancelled("another blob failed")
         if self.destination.has(descriptor):
-            self.progress(BytesMoved(str(descriptor.digest), descriptor.size, descriptor.size))
+            self.progress(BytesMoved(str(descriptor.digest), descriptor.size, descriptor.size, skipped=True))
             return descriptor
         return self._send(Blob(descriptor.media_type, opener, descriptor.digest, descriptor.size), descriptor)
 
@@ -281,3 +310,49 @@ class _Copy:
         blob.watch(moved)
         self.destination.push(blob)
         return blob.descriptor
+
+    # --- documents ----------------------------------------------------------------------------------------------------
+
+    def put_together(self, node: Node) -> tuple[Manifest | Index, dict[Digest, Descriptor]]:
+        """The document of a node as the destination takes it, and what became of those below it, which are put."""
+        if node.plan is not None:
+            keys = [(step.layer.digest, step.compression) for step in node.plan.layers]
+            return node.plan.converted([self._moved[key] for key in keys]), {}
+        index = node.document
+        assert isinstance(index, Index)
+        became: dict[Digest, Descriptor] = {}
+        for child in node.children:
+            document, below = self.put_together(child)
+            self.destination.put(document)
+            became |= below
+            became[child.document.digest] = document.descriptor
+        target = self._index_type(index)
+        if target == index.media_type and all(old == new.digest for old, new in became.items()):
+            return index, became
+        self._changing("the index")
+        return _replaced(index, target, became), became
+
+
+def _images(node: Node) -> Iterator[Node]:
+    """All images at and below a node."""
+    if node.plan is not None:
+        yield node
+    for child in node.children:
+        yield from _images(child)
+
+
+def _replaced(index: Index, target: str, became: dict[Digest, Descriptor]) -> Index:
+    """The index with its entries replaced by what became of them."""
+    renamed = {str(old): str(new.digest) for old, new in became.items()}
+    entries = []
+    for entry in index.manifests:
+        new = became[entry.digest]
+        # An attestation names the manifest that it is about (vnd.docker.reference.digest).
+        notes = {key: renamed.get(value, value) for key, value in entry.annotations.items()}
+        entries.append(
+            attrs.evolve(
+                entry, media_type=new.media_type, digest=new.digest, size=new.size, annotations=notes, extra={}
+            )
+        )
+    notes = {} if target == mediatype.DOCKER_LIST else index.annotations
+    return attrs.evolve(index, manifests=tuple(entries), media_type=target, annotations=notes)

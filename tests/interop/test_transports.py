@@ -126,9 +126,9 @@ def test_skopeo_reads_what_we_converted_between_the_formats(memory: Memory, skop
 
 def test_all_platforms_go_both_ways(memory: Memory, skopeo: Program) -> None:
     index = memory.index("linux/amd64", "linux/arm64/v8", "linux/arm/v7")
-    put(memory, "oci:ours:app", all_platforms=True)
+    put(memory, "oci:ours:app", multi_arch="all")
     skopeo("copy", "--all", "oci:ours:app", "dir:theirs")
-    assert move("dir:theirs", "oci:back:app", all_platforms=True) == index.digest
+    assert move("dir:theirs", "oci:back:app", multi_arch="all") == index.digest
     skopeo("copy", "--override-arch", "arm64", "--override-variant", "v8", "oci:back:app", "dir:one")
     assert move("oci:ours:app", "dir:mine", platform=Platform.parse("linux/arm64")) == digest(skopeo, "dir:one")
 

@@ -124,7 +124,7 @@ class StorageSource:
             return self._layers[descriptor.digest].open(self._tmp)
         raise NotFound(f"{self.name}: no blob {descriptor.digest}", kind="blob", name=str(descriptor.digest))
 
-    def packed(self, layer: Descriptor, compression: str) -> Descriptor | None:
+    def packed(self, layer: Descriptor, compression: str, level: int | None = None) -> Descriptor | None:
         """Nothing is compressed there."""
         return None
 

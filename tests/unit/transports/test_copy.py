@@ -177,7 +177,7 @@ class Packing(Memory):
         self.known = {}
         self.packing = []
 
-    def packed(self, layer, compression):
+    def packed(self, layer, compression, level=None):
         return self.known.get((layer.digest, compression))
 
     def pack(self, layer, compression, level):
@@ -219,7 +219,7 @@ def test_one_platform_of_an_index_by_default_and_all_on_request(memory):
     copy(memory, one, platform=Platform.parse("linux/arm64"))
     assert one.finished.digest == index.manifests[1].digest
     everything = Sink()
-    assert copy(memory, everything, all_platforms=True).digest == index.digest
+    assert copy(memory, everything, multi_arch="all").digest == index.digest
     assert everything.finished.raw == index.raw
     assert set(everything.documents) == {entry.digest for entry in index.manifests}
     assert everything.calls[-1][0] == "finish"
@@ -230,7 +230,7 @@ def test_one_platform_of_an_index_by_default_and_all_on_request(memory):
 def test_an_index_is_rewritten_when_its_images_are(memory):
     index = memory.index("linux/amd64", "linux/arm64/v8", docker=True)
     sink = Sink(OCI)
-    copy(memory, sink, all_platforms=True)
+    copy(memory, sink, multi_arch="all")
     assert isinstance(sink.finished, Index)
     assert sink.finished.media_type == mediatype.OCI_INDEX
     for entry, old in zip(sink.finished.manifests, index.manifests, strict=True):
@@ -251,7 +251,7 @@ def test_an_attestation_follows_the_manifest_it_is_about(memory):
     index = Index.build([about, attestation], media_type=mediatype.OCI_INDEX)
     memory.root = memory.keep(index.raw, index.media_type)
     sink = Sink(OCI)
-    copy(memory, sink, all_platforms=True)
+    copy(memory, sink, multi_arch="all")
     first, second = sink.finished.manifests
     assert first.digest != about.digest
     assert second.annotations == {"vnd.docker.reference.digest": str(first.digest)}
@@ -266,11 +266,11 @@ def test_an_index_may_nest_but_not_without_end(memory):
     sink = Sink()
     copy(memory, sink, platform=platform)
     assert isinstance(sink.finished, Manifest)
-    copy(memory, Sink(), all_platforms=True)
+    copy(memory, Sink(), multi_arch="all")
     for _ in range(6):
         index = Index.build([Descriptor(memory.root.media_type, memory.root.digest, memory.root.size, platform)])
         memory.root = memory.keep(index.raw, index.media_type)
-    for options in ({"platform": platform}, {"all_platforms": True}):
+    for options in ({"platform": platform}, {"multi_arch": "all"}):
         with pytest.raises(FormatError, match="nested"):
             copy(memory, Sink(), **options)
 
@@ -278,7 +278,7 @@ def test_an_index_may_nest_but_not_without_end(memory):
 def test_what_a_destination_can_not_hold_is_said(memory):
     memory.index("linux/amd64")
     with pytest.raises(TransportError, match="several platforms"):
-        copy(memory, Sink(PLAIN), all_platforms=True)
+        copy(memory, Sink(PLAIN), multi_arch="all")
     memory.image("a")
     with pytest.raises(TransportError, match="format docker"):
         copy(memory, Sink(OCI), format="docker")

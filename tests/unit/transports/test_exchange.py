@@ -24,7 +24,7 @@ pytestmark = pytest.mark.root
 def write(memory, where):
     """Put the image of ``memory`` where a transport finds it."""
     with transports.writing(transports.destination(where)) as destination:
-        copy(memory, destination, all_platforms=True)
+        copy(memory, destination, multi_arch="all")
     return where
 
 

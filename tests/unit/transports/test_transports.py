@@ -167,7 +167,7 @@ def test_archives_are_written_into_a_pipe(memory, here, transport):
 @pytest.mark.parametrize("transport", ["oci", "oci-archive", "dir"])
 def test_an_index_with_all_its_platforms_goes_in_and_out(memory, here, transport):
     index = memory.index("linux/amd64", "linux/arm64/v8")
-    assert put(memory, f"{transport}:x", all_platforms=True).digest == index.digest
+    assert put(memory, f"{transport}:x", multi_arch="all").digest == index.digest
     with get(f"{transport}:x") as source:
         root = source.resolve()
         assert Index.parse(read(source, root)) == index
@@ -179,7 +179,7 @@ def test_an_index_with_all_its_platforms_goes_in_and_out(memory, here, transport
 def test_a_docker_archive_holds_one_platform(memory, here):
     memory.index("linux/amd64", "linux/arm64/v8")
     with pytest.raises(TransportError, match="several platforms"):
-        put(memory, "docker-archive:x", all_platforms=True)
+        put(memory, "docker-archive:x", multi_arch="all")
     assert files(here) == {}
 
 
