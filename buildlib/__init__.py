@@ -20,21 +20,25 @@ if TYPE_CHECKING:
     from typing import Any
 
     from buildlib.container import WorkingContainer
-    from buildlib.container.mounts import Bind, Cache, Content, Secret, Tmpfs
+    from buildlib.container.mounts import Bind, Cache, Content, Secret, Ssh, Tmpfs
     from buildlib.container.run import RunResult
     from buildlib.contexts import Context
     from buildlib.errors import BuildlibError
     from buildlib.image import Image
     from buildlib.oci import Descriptor, Digest, ImageConfig, Manifest, Platform, Reference
     from buildlib.patterns import IgnorePatterns
+    from buildlib.registry.access import Access
+    from buildlib.registry.auth import Credential
     from buildlib.store import Store
 
 __all__ = [
+    "Access",
     "Bind",
     "BuildlibError",
     "Cache",
     "Content",
     "Context",
+    "Credential",
     "Descriptor",
     "Digest",
     "IgnorePatterns",
@@ -45,6 +49,7 @@ __all__ = [
     "Reference",
     "RunResult",
     "Secret",
+    "Ssh",
     "Store",
     "Tmpfs",
     "WorkingContainer",
@@ -55,11 +60,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Access": "registry.access",
     "Bind": "container.mounts",
     "BuildlibError": "errors",
     "Cache": "container.mounts",
     "Content": "container.mounts",
     "Context": "contexts",
+    "Credential": "registry.auth",
     "Descriptor": "oci",
     "Digest": "oci",
     "IgnorePatterns": "patterns",
@@ -70,6 +77,7 @@ _HOMES = {
     "Reference": "oci",
     "RunResult": "container.run",
     "Secret": "container.mounts",
+    "Ssh": "container.mounts",
     "Store": "store",
     "Tmpfs": "container.mounts",
     "WorkingContainer": "container",

@@ -51,39 +51,40 @@ VERB = Verb(
 
 
 _FORMATS = {"v2s2": "docker"}
-_TRANSPORTS = ("dir", "docker", "docker-archive", "docker-daemon", "oci", "oci-archive")
 
 
 def run(args: Arguments) -> int:
     """Commit, and print the id of the image or write it to a file."""
     from buildlib.cli.place import open_store
+    from buildlib.cli.registry_flags import access_to, has_transport
 
     name, *rest = args.positionals
-    destination = rest[0] if rest else None
+    destination = rest[0].removeprefix("containers-storage:") if rest else None
     options = _options(args)
     with open_store(args) as store:
         container = store.container(name)
-        if destination is not None and destination.partition(":")[0] in _TRANSPORTS:
-            id = _send(store, container, destination, options)
+        if destination is not None and has_transport(destination):
+            id = _send(store, container, destination, options, access_to(args, destination))
         else:
-            local = destination.removeprefix("containers-storage:") if destination else None
-            id = container.commit(local, **options).id
+            id = container.commit(destination, **options).id
         if args.rm:
             container.remove()
     if args.iidfile is not None:
         with open(args.iidfile, "w", encoding="ascii") as file:
             file.write(f"sha256:{id}")
-    elif destination is None or destination.partition(":")[0] not in _TRANSPORTS:
+    elif destination is None or not has_transport(destination):
         print(id)
     return 0
 
 
-def _send(store: Store, container: WorkingContainer, destination: str, options: dict[str, Any]) -> str:
+def _send(
+    store: Store, container: WorkingContainer, destination: str, options: dict[str, Any], access: dict[str, Any]
+) -> str:
     """Commit to somewhere else; the store keeps the image only if it had it before."""
     before = {image.id for image in store.images()}
     image = container.commit(**options)
     try:
-        image.push(destination)
+        image.push(destination, **access)
     finally:
         if image.id not in before:
             image.remove()

@@ -20,7 +20,7 @@ COPY_FLAGS = (
     Flag("exclude", "leave out what matches this pattern", kind=LIST, metavar="PATTERN"),
     Flag("from", "a container or an image that the sources lie in", metavar="NAME"),
     Flag("ignorefile", "file with patterns of what to leave out", metavar="FILE"),
-    Flag("link", "accepted; layers never depend on their parents here", kind=BOOL, no_op=True),
+    Flag("link", "into an empty root that is put on top, so that no link of the container is followed", kind=BOOL),
     Flag("quiet", "accepted; nothing is printed anyway", short="q", kind=BOOL, no_op=True),
     Flag("retry", "how often to try again", kind=NUMBER, no_op=True),
     Flag("retry-delay", "how long to wait between", metavar="DURATION", no_op=True),
@@ -66,6 +66,7 @@ def transfer(args: Arguments, method: str, **options: Any) -> int:
             chmod=args.chmod,
             exclude=args.exclude,
             ignore=_ignored(args),
+            link=args.link,
             created_by=_history(args, method) if args.add_history else None,
             **options,
         )

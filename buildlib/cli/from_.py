@@ -51,17 +51,19 @@ def pull_policy(word: str) -> str:
 def run(args: Arguments) -> int:
     """Make the container and print its name."""
     from buildlib.cli.place import open_store
-    from buildlib.cli.registry_flags import platform
+    from buildlib.cli.registry_flags import access_to_image, platform
 
+    name, policy = args.positionals[0], pull_policy(args.pull)
     if args.format not in ("oci", "docker"):
         raise UsageError(f"unrecognized image type {args.format!r}", hint="the formats are oci and docker")
     with open_store(args) as store:
         container = store.from_image(
-            args.positionals[0],
+            name,
             args.name,
-            pull=pull_policy(args.pull),
+            pull=policy,
             platform=platform(args),
             format=args.format,
+            **access_to_image(args, store, name, policy),
         )
         if args.cidfile is not None:
             with open(args.cidfile, "w", encoding="ascii") as file:

@@ -34,7 +34,7 @@ def run(args: Arguments) -> int:
     from buildlib.cli.from_ import pull_policy
     from buildlib.cli.place import open_store
     from buildlib.cli.progress import sink
-    from buildlib.cli.registry_flags import platform
+    from buildlib.cli.registry_flags import access_to, platform
     from buildlib.errors import NotFound
 
     name, policy = args.positionals[0], pull_policy(args.policy)
@@ -47,5 +47,6 @@ def run(args: Arguments) -> int:
                     raise
             else:
                 return 0
-        print(store.pull(name, platform=platform(args), progress=sink(args.quiet)).id)
+        access = access_to(args, name)
+        print(store.pull(name, platform=platform(args), progress=sink(args.quiet), **access).id)
     return 0

@@ -43,10 +43,13 @@ VERB = Verb(
 def run(args: Arguments) -> int:
     """Push, and write the digest where it is wanted."""
     from buildlib.cli.place import open_store
+    from buildlib.cli.registry_flags import access_to
 
-    name, *destination = args.positionals
+    name = args.positionals[0]
+    destination = args.positionals[-1] if len(args.positionals) > 1 else None
     with open_store(args) as store:
-        pushed = store.push(name, destination[0] if destination else None, **_options(args))
+        access = access_to(args, destination or name)
+        pushed = store.push(name, destination, **_options(args), **access)
     if args.digestfile is not None:
         with open(args.digestfile, "w", encoding="ascii") as file:
             file.write(str(pushed.digest))

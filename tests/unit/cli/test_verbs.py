@@ -210,6 +210,29 @@ def test_an_image_with_several_names_is_removed_by_id_only_with_force(call, ctr)
     assert len(got.out.splitlines()[2]) == 64
 
 
+def test_images_go_to_a_registry_and_come_back_with_a_login(call, ctr, tmp_path):
+    from buildlib.testing import serve_registry
+
+    with serve_registry(auth="bearer", users={"ann": "secret"}) as registry:
+        name = f"docker://{registry.host}/team/site:1"
+        flags = ["--tls-verify=false", "--retry=0", "--authfile", str(tmp_path / "none.json")]
+        assert call("push", "-q", *flags, "base", name).code == 125
+        login = [*flags, "--creds", "ann:secret"]
+        got = call("push", *login, "--digestfile", str(tmp_path / "digest"), "base", name)
+        assert got.code == 0, got.err
+        assert (tmp_path / "digest").read_text().startswith("sha256:")
+        id = call("images", "-q", "base").out
+        call("rm", ctr)
+        call("rmi", "base")
+        got = call("from", "--name", "d", "--pull=never", *login, f"{registry.host}/team/site:1")
+        assert (got.code, got.out) == (125, "")
+        got = call("from", "--name", "d", *login, f"{registry.host}/team/site:1")
+        assert (got.code, got.out) == (0, "d\n"), got.err
+        assert call("images", "-q").out == id
+        assert call("commit", "-q", *login, "d", f"docker://{registry.host}/team/other:2").code == 0
+    assert call("from", "--name", "e", f"{registry.host}/team/site:1").code == 0, "it is here: no registry is asked"
+
+
 def test_errors_are_one_line_and_a_hint(call, ctr):
     for words in (
         ["from", "nothing", "--pull=never"], ["from", "--pull=never", "nothing"], ["rmi", "base"], ["rm", "nothing"],
