@@ -125,8 +125,8 @@ GLOBAL_FLAGS = (
     Flag("root", "folder of the store", metavar="DIR", env="BUILDLIB_ROOT"),
     Flag("runroot", "accepted; mounts and locks need no folder of their own", metavar="DIR", no_op=True),
     Flag("storage-driver", "overlay is the only one so far", metavar="NAME", env="STORAGE_DRIVER"),
-    Flag("log-level", "trace, debug, info, warn, error, fatal or panic", metavar="LEVEL", default="warn"),
-    Flag("log-format", "how log lines look on stderr: text or json", metavar="FORMAT", default="text"),
+    Flag("log-level", "warn, debug …; with debug an error shows where it happened", metavar="LEVEL", default="warn"),
+    Flag("log-format", "text or json; there are no log lines so far", metavar="FORMAT", default="text", no_op=True),
 )
 """Flags that stand before the verb, or among its own."""
 
