@@ -17,12 +17,12 @@ import shlex
 import subprocess
 import sys
 import tarfile
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from attrs import field, frozen
 
-if TYPE_CHECKING:
-    from pathlib import Path
+ROOT = Path(__file__).parents[3]
 
 CONFIG_FIELDS = (
     "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal", "Healthcheck",
@@ -127,8 +127,9 @@ class Tool:
 
 
 def buildlib(folder: Path, environment: dict[str, str]) -> Tool:
-    """The command line under test, run by the interpreter that runs the tests."""
-    environment = environment | {name: value for name, value in os.environ.items() if name.startswith("BUILDLIB_TEST")}
+    """The command line of this checkout, run by the interpreter that runs the tests."""
+    passed = {name: value for name, value in os.environ.items() if name.startswith("BUILDLIB_TEST")}
+    environment = environment | passed | {"PYTHONPATH": str(ROOT)}
     program = "import sys; from buildlib.cli import main; sys.exit(main())"
     return Tool((sys.executable, "-c", program, "--root", f"{folder}.store"), folder, environment)
 
