@@ -204,9 +204,10 @@ class Database:
         # Another process may have done it while this one waited for the lock.
         (version,) = conn.execute("PRAGMA user_version").fetchone()
         if version < VERSION:
-            for statement in MIGRATIONS[version].split(";"):
-                if statement.strip():
-                    conn.execute(statement)
+            # What a comment says may hold a semicolon.
+            lines = (line.partition("--")[0] for line in MIGRATIONS[version].splitlines())
+            for statement in "\n".join(lines).split(";"):
+                conn.execute(statement)
             conn.execute(f"PRAGMA user_version = {VERSION}")
         conn.execute("COMMIT")
 

@@ -117,15 +117,17 @@ def test_several_processes_may_create_it_at_once(tmp_path):
 
 
 def test_a_store_of_an_older_version_is_migrated(tmp_path):
-    path = str(tmp_path / "db.sqlite")
-    Database(path).close()
-    conn = sqlite3.connect(path)
-    conn.executescript("DROP TABLE fetched; DROP TABLE archives; PRAGMA user_version = 1")
+    old, new = str(tmp_path / "old.sqlite"), str(tmp_path / "new.sqlite")
+    conn = sqlite3.connect(old)
+    conn.executescript(f"{database.SCHEMA}; PRAGMA user_version = 1")
     conn.close()
-    opened = Database(path)
-    assert opened.rows("SELECT * FROM fetched") == []
-    assert opened.row("PRAGMA user_version") == (VERSION,)
-    opened.close()
+    found = []
+    for path in (old, new):
+        opened = Database(path)
+        assert opened.row("PRAGMA user_version") == (VERSION,)
+        found.append(opened.rows("SELECT type, name FROM sqlite_master ORDER BY type, name"))
+        opened.close()
+    assert found[0] == found[1]
 
 
 def test_a_store_of_a_newer_version_is_refused(tmp_path):
