@@ -213,16 +213,18 @@ class WorkingContainer:
         timeout: float | None = None, capture: bool = False, check: bool = True, stdin: Any = None,
         stdout: Stream = None, stderr: Stream = None, shell: Sequence[str] | None = None,
         add_history: bool | None = None, cap_add: Iterable[str] = (), cap_drop: Iterable[str] = (),
-        proxy: Mapping[str, str] | None = None, cache: bool | None = None,
-        created_by: str | None = None, comment: str | None = None,
+        security: str = "sandbox", devices: Iterable[str] = (), proxy: Mapping[str, str] | None = None,
+        cache: bool | None = None, created_by: str | None = None, comment: str | None = None,
     ) -> RunResult:  # fmt: skip
         """Run a command: a string is a line for the shell, a list is executed as it is.
 
         User, working directory, environment and shell are those of the config unless they are given; ``env`` adds to
         it, and so does ``proxy``, whose variables the cache ignores. The output goes where this process prints, to
         ``stdout`` and ``stderr`` (descriptors, or objects with ``write``), or into the result with ``capture``.
-        ``stdin``: nothing, bytes, or a descriptor. ``timeout`` in seconds. ``cache=False``: executed as if the cache
-        was off, in whatever the last call left, a failed one too.
+        ``stdin``: nothing, bytes, or a descriptor. ``timeout`` in seconds. ``security="insecure"``: all capabilities
+        and nothing hidden, for a command that is trusted. ``devices`` of the host are named ``/dev/fuse``, or
+        ``vendor/class=name`` (CDI). ``cache=False``: executed as if the cache was off, in whatever the last call left,
+        a failed one too.
 
         Raises :class:`RunError` for an exit code other than 0 unless ``check`` is False, :class:`RunTimeout`,
         :class:`SandboxError`, :class:`UsageError`. Ctrl-C ends the whole process tree; the container stays usable.
@@ -232,7 +234,7 @@ class WorkingContainer:
         wanted = request(
             self.state.config.config, command, shell=shell, env=env, user=user, workdir=workdir, mounts=mounts,
             network=network, hostname=hostname, proxy=proxy, cap_add=cap_add, cap_drop=cap_drop, stdin=stdin,
-            timeout=timeout,
+            timeout=timeout, security=security, devices=devices,
         )  # fmt: skip
         output = Output(stdout, stderr, capture)
         said: dict[str, Any] = {"add_history": add_history, "created_by": created_by, "comment": comment}

@@ -5,19 +5,20 @@ from __future__ import annotations
 import base64
 import os
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from buildlib.container.inputs import View, view
-from buildlib.container.mounts import Bind, Cache, Content, Secret, Tmpfs
+from buildlib.container.mounts import Bind, Cache, Content, Secret, Ssh, Tmpfs
 from buildlib.container.run import RunResult, timed_out
 from buildlib.container.streams import Pump, descriptor
-from buildlib.errors import BuildlibError, UsageError
+from buildlib.errors import BuildlibError, NotFound, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from buildlib.container import WorkingContainer
+    from buildlib.container.devices import Devices
     from buildlib.container.mounts import Mount
     from buildlib.container.run import Output, Request
     from buildlib.store import Store
@@ -34,8 +35,9 @@ def execute(container: WorkingContainer, wanted: Request, output: Output) -> Run
     pump = Pump(output.stdout, output.stderr, output.capture)
     stdin = _stdin(wanted.stdin)
     try:
-        with container.store.lease(*_leases(wanted)):
-            reply = _wait(container, _arguments(container, wanted), (stdin, *pump.command_ends), pump)
+        with container.store.lease(*_leases(wanted)), ExitStack() as stack:
+            args = _arguments(container, wanted, _agents(container.store, wanted, stack))
+            reply = _wait(container, args, (stdin, *pump.command_ends), pump)
     finally:
         os.close(stdin)
         pump.close()
@@ -78,7 +80,23 @@ def _stdin(given: Any) -> int:
     return os.dup(own)
 
 
-def _arguments(container: WorkingContainer, wanted: Request) -> dict[str, Any]:
+def _agents(store: Store, wanted: Request, stack: ExitStack) -> list[tuple[str, str]]:
+    """The sockets of SSH agents: where each is, and its target. They last as long as ``stack``."""
+    found: list[tuple[str, str]] = []
+    for number, mount in enumerate(mount for mount in wanted.mounts if isinstance(mount, Ssh)):
+        if mount.agent is None and not mount.keys:
+            if mount.required:
+                hint = "pass an agent or a key"
+                raise NotFound(f"the SSH agent {mount.id!r} is missing", hint=hint, kind="agent", name=mount.id)
+            continue
+        from buildlib.ssh_agent import serve
+
+        serving = serve(store, mount.agent, mount.keys, mode=mount.mode, uid=mount.uid, gid=mount.gid)
+        found.append((stack.enter_context(serving), mount.target or f"/run/buildkit/ssh_agent.{number}"))
+    return found
+
+
+def _arguments(container: WorkingContainer, wanted: Request, agents: Sequence[tuple[str, str]]) -> dict[str, Any]:
     from buildlib.sandbox.defaults import default_spec
 
     environ = dict(os.environ) if any(isinstance(mount, Secret) for mount in wanted.mounts) else {}
@@ -88,17 +106,24 @@ def _arguments(container: WorkingContainer, wanted: Request) -> dict[str, Any]:
         for mount, data in secrets.items()
         if mount.env is not None and data is not None
     ]
+    if agents:
+        in_env.append(f"SSH_AUTH_SOCK={agents[0][1]}")
     hostname = wanted.hostname or HOSTNAME
+    given = _devices(wanted)
     spec = default_spec(
         wanted.argv,
-        env=(*wanted.env, *wanted.proxy, *in_env),
+        env=(*wanted.env, *wanted.proxy, *given.env, *in_env),
         cwd=wanted.workdir,
         hostname=hostname,
         network=wanted.network,
         cap_add=wanted.cap_add,
         cap_drop=wanted.cap_drop,
+        insecure=wanted.security == "insecure",
+        devices=given.nodes,
     )
     binds = [bind for mount in wanted.mounts for bind in _binds(container.store, mount, secrets)]
+    binds += [{"type": "bind", "source": path, "target": target} for path, target in agents]
+    binds += given.binds
     return {
         "key": container.id,
         "parents": list(container.layers),
@@ -109,6 +134,15 @@ def _arguments(container: WorkingContainer, wanted: Request) -> dict[str, Any]:
         "files": _synthetic_files(hostname),
         "timeout": wanted.timeout,
     }
+
+
+def _devices(wanted: Request) -> Devices:
+    from buildlib.container.devices import INSECURE, find, present
+
+    given = find(wanted.devices)
+    if wanted.security == "insecure":
+        given = given._replace(nodes=(*present(INSECURE), *given.nodes))
+    return given
 
 
 def _synthetic_files(hostname: str) -> dict[str, str]:
@@ -135,6 +169,8 @@ def _binds(store: Store, mount: Mount, secrets: Mapping[Secret, bytes | None]) -
         if data is None or mount.path is None:
             return []
         return [_file("secret", mount.path, data, mode=mount.mode, uid=mount.uid, gid=mount.gid)]
+    if isinstance(mount, Ssh):
+        return []
     names = ("target", "sharing", "mode", "uid", "gid", "ro")
     bind = {"type": "cache", "id": mount.id or mount.target, **{name: getattr(mount, name) for name in names}}
     if mount.from_ is not None:

@@ -124,6 +124,25 @@ class Secret:
 
 
 @frozen
+class Ssh:
+    """A socket at ``target`` behind which is an SSH agent; the first of a run is named by ``SSH_AUTH_SOCK``.
+
+    That is ``agent`` (the path of its socket), or one that holds ``keys`` (paths of files without a passphrase). The
+    run can have things signed and can't change the agent. ``target`` is ``/run/buildkit/ssh_agent.<n>`` by default.
+    With neither, there is no socket: an error if it is ``required``.
+    """
+
+    id: str = "default"
+    target: str | None = None
+    agent: str | None = None
+    keys: tuple[str, ...] = ()
+    mode: int = 0o600
+    uid: int = 0
+    gid: int = 0
+    required: bool = False
+
+
+@frozen
 class Content:
     """A read-only file at ``target`` that holds ``data``: a script to run, say."""
 
@@ -133,7 +152,7 @@ class Content:
 
 
 if TYPE_CHECKING:
-    Mount = Bind | Cache | Tmpfs | Secret | Content
+    Mount = Bind | Cache | Tmpfs | Secret | Ssh | Content
 
 
 def describe(mount: Mount) -> dict[str, Any]:
@@ -149,6 +168,8 @@ def describe(mount: Mount) -> dict[str, Any]:
         return {"type": "tmpfs", "target": mount.target, "size": mount.size}
     if isinstance(mount, Secret):
         return {"type": "secret", "target": mount.path, **_fields(mount, "id", "env", "mode", "uid", "gid")}
+    if isinstance(mount, Ssh):
+        return {"type": "ssh", **_fields(mount, "id", "target", "mode", "uid", "gid")}
     import hashlib
 
     digest = hashlib.sha256(mount.data).hexdigest()

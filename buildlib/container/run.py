@@ -59,6 +59,8 @@ class Request:
     """Variables that the command sees, but that must not decide what is built."""
     stdin: Any = None
     timeout: float | None = None
+    security: str = "sandbox"
+    devices: tuple[str, ...] = ()
 
     def values(self) -> dict[str, Any]:
         """What of it is part of the key; secrets only by their names, binds by digests that come beside it."""
@@ -75,6 +77,10 @@ class Request:
             "cap_add": sorted(self.cap_add),
             "cap_drop": sorted(self.cap_drop),
         }
+        if self.security != "sandbox":
+            values["security"] = self.security
+        if self.devices:
+            values["devices"] = self.devices
         if isinstance(self.stdin, bytes):
             values["stdin"] = hashlib.sha256(self.stdin).hexdigest()
         return values
@@ -104,10 +110,14 @@ def request(
     cap_drop: Iterable[str],
     stdin: Any,
     timeout: float | None,
+    security: str = "sandbox",
+    devices: Iterable[str] = (),
 ) -> Request:
     """A request with the defaults of the config filled in. Pure. Raises :class:`UsageError`."""
     if network not in NETWORKS:
         raise UsageError(f"there is no network {network!r}", hint=f"it can be {', '.join(sorted(NETWORKS))}")
+    if security not in ("sandbox", "insecure"):
+        raise UsageError(f"security can't be {security!r}", hint="it is sandbox or insecure")
     if isinstance(command, str):
         argv = (*(shell or config.shell or DEFAULT_SHELL), command)
     else:
@@ -128,6 +138,8 @@ def request(
         cap_drop=tuple(cap_drop),
         stdin=stdin,
         timeout=timeout,
+        security=security,
+        devices=tuple(devices),
     )
 
 

@@ -92,15 +92,18 @@ def default_spec(
     rlimits: Iterable[Rlimit] = (),
     mounts: Iterable[Mount] = (),
     readonly: bool = False,
+    insecure: bool = False,
+    devices: Iterable[Device] = (),
 ) -> RuntimeSpec:
     """The spec of a command in a sandbox. ``env`` are words "K=V"; ``mounts`` come after the usual ones.
 
     ``network`` is "host" (share the host's) or "none" (only loopback). Capabilities are named "CAP_CHOWN" or "chown";
-    "all" means every one. Raises :class:`UsageError` for a network or capability that there isn't.
+    "all" means every one. ``insecure`` gives all of them and hides nothing of /proc and /sys; ``devices`` are those
+    beyond the usual ones. Raises :class:`UsageError` for a network or capability that there isn't.
     """
     if network not in ("host", "none"):
         raise UsageError(f"network is {network!r}; it can be host or none")
-    given = capabilities(cap_add, cap_drop)
+    given = capabilities(("all",) if insecure else cap_add, cap_drop)
     types = NAMESPACES if network == "host" else (*NAMESPACES, "network")
     return RuntimeSpec(
         process=Process(
@@ -113,14 +116,19 @@ def default_spec(
             no_new_privileges=no_new_privileges,
         ),
         root=Root(readonly=readonly),
-        mounts=(*MOUNTS, *mounts),
+        mounts=(*(MOUNTS if not insecure else _writable(MOUNTS)), *mounts),
         hostname=hostname,
         linux=Linux(
             namespaces=tuple(Namespace(name) for name in types),
-            masked_paths=MASKED_PATHS,
-            readonly_paths=READONLY_PATHS,
+            devices=tuple(devices),
+            masked_paths=() if insecure else MASKED_PATHS,
+            readonly_paths=() if insecure else READONLY_PATHS,
         ),
     )
+
+
+def _writable(mounts: Sequence[Mount]) -> tuple[Mount, ...]:
+    return tuple(Mount(m.type, m.source, m.target, tuple(o for o in m.options if o != "ro")) for m in mounts)
 
 
 def capabilities(add: Iterable[str] = (), drop: Iterable[str] = ()) -> tuple[str, ...]:
