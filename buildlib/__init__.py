@@ -1,0 +1,131 @@
+"""Build container images from Python: no daemon, no container engine, no root needed.
+
+::
+
+    import buildlib
+
+    with buildlib.from_("debian:bookworm-slim") as c:
+        c.run("apt-get update && apt-get install -y nginx", mounts=[buildlib.Cache("/var/cache/apt")])
+        c.copy("site/", "/usr/share/nginx/html/", chown="www-data:www-data")
+        c.config(cmd=["nginx", "-g", "daemon off;"], ports=["80/tcp"])
+        image = c.commit("registry.example.com/team/site:1.2")
+
+The names of this module are all that is public. Each is imported when it is first used (PEP 562).
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from buildlib.container import WorkingContainer
+    from buildlib.container.mounts import Bind, Cache, Content, Secret, Ssh, Tmpfs
+    from buildlib.container.run import RunResult
+    from buildlib.contexts import Context
+    from buildlib.errors import BuildlibError
+    from buildlib.image import Image
+    from buildlib.oci import Descriptor, Digest, ImageConfig, Manifest, Platform, Reference
+    from buildlib.patterns import IgnorePatterns
+    from buildlib.registry.access import Access
+    from buildlib.registry.auth import Credential
+    from buildlib.store import Store
+
+__all__ = [
+    "Access",
+    "Bind",
+    "BuildlibError",
+    "Cache",
+    "Content",
+    "Context",
+    "Credential",
+    "Descriptor",
+    "Digest",
+    "IgnorePatterns",
+    "Image",
+    "ImageConfig",
+    "Manifest",
+    "Platform",
+    "Reference",
+    "RunResult",
+    "Secret",
+    "Ssh",
+    "Store",
+    "Tmpfs",
+    "WorkingContainer",
+    "errors",
+    "events",
+    "from_",
+    "open_store",
+]
+
+_HOMES = {
+    "Access": "registry.access",
+    "Bind": "container.mounts",
+    "BuildlibError": "errors",
+    "Cache": "container.mounts",
+    "Content": "container.mounts",
+    "Context": "contexts",
+    "Credential": "registry.auth",
+    "Descriptor": "oci",
+    "Digest": "oci",
+    "IgnorePatterns": "patterns",
+    "Image": "image",
+    "ImageConfig": "oci",
+    "Manifest": "oci",
+    "Platform": "oci",
+    "Reference": "oci",
+    "RunResult": "container.run",
+    "Secret": "container.mounts",
+    "Ssh": "container.mounts",
+    "Store": "store",
+    "Tmpfs": "container.mounts",
+    "WorkingContainer": "container",
+    "errors": "",
+    "events": "",
+}
+
+
+def open_store(root: str | None = None) -> Store:
+    """The store at ``root``, made if it is not there; by default the one of this user. See :class:`Store`."""
+    from buildlib.store import Store
+
+    return Store.open(root)
+
+
+def from_(
+    image: Image | str = "scratch", name: str | None = None, *, store: Store | None = None, **options: Any
+) -> WorkingContainer:
+    """A new working container on ``image``, in ``store`` or else in a store that is opened for it.
+
+    See :meth:`Store.from_image` for the options. A store that was opened for it is the same for all such calls of
+    this process, and is closed at its end.
+    """
+    return (store or _shared_store()).from_image(image, name, **options)
+
+
+_shared: list[Store] = []
+
+
+def _shared_store() -> Store:
+    if not _shared:
+        import atexit
+
+        _shared.append(open_store())
+        atexit.register(_shared[0].close)
+    return _shared[0]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{home}"), name) if home else import_module(f"{__name__}.{name}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
