@@ -35,18 +35,18 @@ class FileDigests:
         for start in range(0, len(files), _AT_ONCE):
             part = files[start : start + _AT_ONCE]
             for device in {info.st_dev for info in part}:
-                inodes = [_signed(info.st_ino) for info in part if info.st_dev == device]
+                inodes = [signed(info.st_ino) for info in part if info.st_dev == device]
                 marks = ",".join("?" * len(inodes))
                 sql = f"SELECT inode, {_COLUMNS} FROM file_digests WHERE device = ? AND inode IN ({marks})"  # noqa: S608
-                for inode, size, mtime, ctime, digest in self._db.rows(sql, (_signed(device), *inodes)):
+                for inode, size, mtime, ctime, digest in self._db.rows(sql, (signed(device), *inodes)):
                     known[device, inode, size, mtime, ctime] = digest.hex()
-        return [known.get((i.st_dev, _signed(i.st_ino), i.st_size, i.st_mtime_ns, i.st_ctime_ns)) for i in files]
+        return [known.get((i.st_dev, signed(i.st_ino), i.st_size, i.st_mtime_ns, i.st_ctime_ns)) for i in files]
 
     def add(self, file: os.stat_result, digest: str) -> None:
         """Remember ``digest`` (hex), unless the file is too young; ``file`` is its state *after* it was read."""
         if max(file.st_mtime_ns, file.st_ctime_ns) > time.time_ns() - RACY_NS:
             return
-        place = _signed(file.st_dev), _signed(file.st_ino)
+        place = signed(file.st_dev), signed(file.st_ino)
         self._new[place] = (*place, file.st_size, file.st_mtime_ns, file.st_ctime_ns, bytes.fromhex(digest))
 
     def save(self) -> None:
@@ -59,6 +59,6 @@ class FileDigests:
         self._new.clear()
 
 
-def _signed(number: int) -> int:
+def signed(number: int) -> int:
     """SQLite's integers are signed; inode numbers of some file systems use all 64 bits."""
     return number - (1 << 64) if number >= 1 << 63 else number

@@ -215,7 +215,7 @@ class Store:
         options are those of :meth:`WorkingContainer.create`.
         """
         from buildlib.container import WorkingContainer
-        from buildlib.transfer import base_image
+        from buildlib.bases import base_image
 
         transport = {} if access is None else {"access": access}
         base, called = base_image(self, image, pull, platform, **transport)

@@ -7,11 +7,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from buildlib import transports
-from buildlib.errors import InvalidReference, NotFound, TransportError, UsageError, from_os_error
+from buildlib.archives import find, remember
+from buildlib.bases import has_transport
+from buildlib.errors import InvalidReference, NotFound, UsageError, from_os_error
 from buildlib.events import silent
 from buildlib.exchange import StoreDestination, StoreSource
-from buildlib.image import Image
-from buildlib.names import LOCAL, near, normalise
+from buildlib.names import normalise
 from buildlib.oci import History, ImageConfig, Manifest, Platform, Reference
 from buildlib.transports.copy import copy
 from buildlib.transports.layout import split
@@ -21,12 +22,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from buildlib.events import Sink
+    from buildlib.image import Image
     from buildlib.oci import Descriptor
     from buildlib.store import Store
     from buildlib.transports import ImageSource
-
-POLICIES = ("missing", "always", "never", "newer")
-SCRATCH = "scratch"
 
 
 def pull(
@@ -58,6 +57,11 @@ def _unpack(store: Store, path: str, names: Iterable[str]) -> Image:
     except OSError as error:
         raise from_os_error(error, f"opening {path}") from error
     try:
+        before = os.fstat(fd)
+        known = find(store, path)
+        if known is not None:
+            known.tag(*names)
+            return known
         with store.lease() as lease:
             layer = store.layers.extract(fd, lease)
             descriptor, host = store.layers.descriptor(layer), Platform.host()
@@ -69,7 +73,9 @@ def _unpack(store: Store, path: str, names: Iterable[str]) -> Image:
                 history=(History(created_by="tarball"),),
             )
             manifest = Manifest.build(config.descriptor(), [descriptor])
-            return store.add_image(config.encode(), manifest.raw, [layer], names)
+            image = store.add_image(config.encode(), manifest.raw, [layer], names)
+        remember(store, fd, before, image)
+        return image
     finally:
         os.close(fd)
 
@@ -108,57 +114,6 @@ def push(
             preserve_digests=preserve_digests,
             progress=progress,
         )
-
-
-def base_image(
-    store: Store, image: Image | str, policy: str = "missing", platform: Platform | None = None, **options: Any
-) -> tuple[Image | None, str]:
-    """The image for a new container, pulled as ``policy`` says, and what it is called; (None, "scratch") for none."""
-    if policy not in POLICIES:
-        raise UsageError(f"no pull policy {policy!r}", hint=f"there are {', '.join(POLICIES)}")
-    if isinstance(image, Image):
-        return image, image.name or image.id
-    if image in ("", SCRATCH):
-        return None, SCRATCH
-    if has_transport(image):
-        found = pull(store, image, (), platform, **options)
-        return found, found.name or image
-    here, problem = _here(store, image, platform)
-    if problem is not None and (policy == "never" or image.startswith(f"{LOCAL}/")):
-        raise problem  # what was built here is in no registry
-    if here is None or policy in ("always", "newer"):
-        here = _fetch(store, image, platform, here if policy == "newer" else None, options)
-    return here, here.name or here.id
-
-
-def _here(store: Store, name: str, platform: Platform | None) -> tuple[Image | None, NotFound | None]:
-    """The image of that name, if it is here and for the wanted platform, else why not."""
-    try:
-        image = store.image(name, platform)
-    except NotFound as error:
-        return None, error
-    if platform is not None and platform.rank(image.platform) is None:
-        what = f"{name!r} is here for {image.platform}, not for {platform}"
-        return None, NotFound(what, hint=f"pull it for {platform}", kind="image", name=name)
-    return image, None
-
-
-def _fetch(
-    store: Store, name: str, platform: Platform | None, otherwise: Image | None, options: dict[str, Any]
-) -> Image:
-    try:
-        return pull(store, name, (), platform, **options)
-    except (NotFound, TransportError) as error:
-        if otherwise is not None:
-            return otherwise
-        hint = f"{near(store.db, name)} (and pulling failed: {error.message})"
-        raise NotFound(f"no image is called {name!r}", hint=hint, kind="image", name=name) from error
-
-
-def has_transport(name: str) -> bool:
-    """Whether ``name`` says how to get at the image. ``docker:dind`` does not: it is the name of one, and its tag."""
-    parsed = transports.parse(name)
-    return parsed is not None and (parsed[0] != "docker" or parsed[1].startswith("//"))
 
 
 def names_of(source: ImageSource, name: str) -> list[str]:

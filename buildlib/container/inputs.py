@@ -73,7 +73,7 @@ def view(store: Store, from_: str | Image | WorkingContainer | View) -> View:
 
 
 def _image(store: Store, name: str) -> Image | WorkingContainer:
-    from buildlib.transfer import base_image
+    from buildlib.bases import base_image
 
     image, _ = base_image(store, name, "missing", None)
     if image is None:

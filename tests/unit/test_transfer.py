@@ -8,11 +8,11 @@ import sys
 import pytest
 
 import buildlib
+from buildlib.bases import base_image, has_transport
 from buildlib.errors import NotFound, UsageError
 from buildlib.oci import Platform
 from buildlib.registry.access import Access
 from buildlib.testing import tiny_image
-from buildlib.transfer import base_image, has_transport
 
 NOWHERE = "127.0.0.1:1/nothing"
 """A registry that nobody serves."""
