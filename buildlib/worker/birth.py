@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+from functools import cache
 
 from buildlib.errors import WorkerError
 from buildlib.linux import process
@@ -113,6 +114,7 @@ def enter_request(control: set[int], *, private_mounts: bool) -> None:
         mount.make_private()
 
 
+@cache
 def in_user_namespace() -> bool:
     """Whether ids are mapped here: then overlay marks must be ``user.*`` and devices can't be made."""
     with open("/proc/self/uid_map", "rb") as file:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from buildlib.errors import WorkerError
 from buildlib.linux import namespaces
-from buildlib.worker import operations, wire
+from buildlib.worker import birth, operations, wire
 from buildlib.worker.child import Child
 from buildlib.worker.request import finish, perform, perform_contained
 
@@ -33,6 +33,7 @@ class Server:
         self.root = root
         self.client = os.pidfd_open(client)
         self.home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        birth.in_user_namespace()  # once here is never again in a child
         self.children: list[Child] = []
         self.watched: dict[int, Callable[[], None]] = {}
         """What to do when a descriptor has something to say."""
