@@ -15,8 +15,9 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from buildlib.cache_exchange import Import
     from buildlib.store import Store
 
 VERSION = 1
@@ -54,6 +55,17 @@ class Record(NamedTuple):
     created: float
 
 
+class Looked(NamedTuple):
+    """One look-up, for those who watch."""
+
+    container: str
+    """The id of the container."""
+    created_by: str
+    hit: bool
+    why: tuple[str, ...] = ()
+    """Of a miss: what differs from the nearest step that was cached."""
+
+
 class Miss(NamedTuple):
     """Why a step was executed: the nearest step that was cached, and in which parts this one differs from it."""
 
@@ -87,11 +99,37 @@ class Cache:
 
     def __init__(self, store: Store) -> None:
         self._db = store.db
+        self.imports: list[Import] = []
+        """Caches from elsewhere; the first goes first."""
+        self.watch: Callable[[Looked], None] | None = None
+        """Is told of each look-up, by the thread that looks; the reasons of a miss are found out only for it."""
 
     def find(self, key: str) -> Record | None:
         """The record of ``key``: one indexed look-up."""
         row = self._db.row("SELECT layer, result, created FROM cache WHERE key = ?", (key,))
         return Record(*row) if row else None
+
+    def seek(self, key: str, below: Sequence[str], max_age: float | None = None) -> Record | None:
+        """As :meth:`find`, also in the caches from elsewhere; from there the layer is fetched for the stack ``below``.
+
+        A record that was neither made nor confirmed within ``max_age`` seconds does not count.
+        """
+        record = self.find(key)
+        if record is not None and max_age is not None and self._age(key, record) >= max_age:
+            return None
+        if record is not None:
+            return record
+        for one in self.imports:
+            known = one.records.get(key)
+            if known is not None and (max_age is None or time.time() - known.created < max_age):
+                record = one.fetch(key, below)
+                if record is not None:
+                    return record
+        return None
+
+    def _age(self, key: str, record: Record) -> float:
+        row = self._db.row("SELECT json_extract(parts, '$.checked') FROM cache WHERE key = ?", (key,))
+        return time.time() - max(record.created, row[0] if row and row[0] else 0.0)
 
     def use(self, key: str) -> None:
         """Note that the record was of use just now; within the transaction that makes it so."""
@@ -103,9 +141,16 @@ class Cache:
         row = self._db.row("SELECT json_extract(parts, '$.printed') FROM cache WHERE key = ?", (key,))
         return json.loads(row[0]) if row and row[0] else None
 
-    def add(self, key: str, parent: str, step: Step, record: Record, printed: Sequence[str] | None = None) -> None:
-        """Remember; a record that was there is replaced. ``printed``: see :meth:`printed`."""
-        parts = step.parts(printed=printed) if printed is not None else step.parts()
+    def add(
+        self, key: str, parent: str, step: Step, record: Record, printed: Sequence[str] | None = None, *,
+        checked: float | None = None,
+    ) -> None:  # fmt: skip
+        """Remember; a record that was there is replaced. ``printed``: see :meth:`printed`.
+
+        ``checked``: when the step was executed again, with the outcome that the record had before.
+        """
+        more = {"printed": printed, "checked": checked}
+        parts = step.parts(**{name: value for name, value in more.items() if value is not None})
         row = (key, parent, record.layer, record.result, parts, record.created, time.time())
         with self._db.transaction() as conn:
             conn.execute("INSERT OR REPLACE INTO cache VALUES (?, ?, ?, ?, ?, ?, ?)", row)

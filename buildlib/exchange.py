@@ -15,36 +15,64 @@ from typing import TYPE_CHECKING
 
 from buildlib.content import PIECE
 from buildlib.errors import FormatError, NotFound, from_os_error
+from buildlib.image import Image
 from buildlib.layers import ANYWHERE, mismatch
-from buildlib.oci import Descriptor, Digest, ImageConfig, Manifest, chain_id, mediatype
-from buildlib.transports import Form
+from buildlib.manifest_list import Member, save
+from buildlib.oci import Descriptor, Digest, ImageConfig, Index, Manifest, chain_id, mediatype
+from buildlib.transports import Blob, Form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
     from buildlib.content import Readable, VerifiedReader
-    from buildlib.image import Image
     from buildlib.layers import Arrived
-    from buildlib.oci import Index
+    from buildlib.manifest_list import ManifestList
     from buildlib.store import Store
-    from buildlib.transports import Blob
+    from buildlib.transports import ImageSource
 
 PIPE_BYTES = 1 << 20
 """As large as an unprivileged process may make a pipe (pipe(7), pipe-max-size): fewer switches between its ends."""
 
 
 class StoreSource:
-    """An image of the store to read; a packing source (see :mod:`buildlib.transports`)."""
+    """An image or an index of the store to read; a packing source (see :mod:`buildlib.transports`).
 
-    def __init__(self, image: Image) -> None:
+    Blobs of an index that are not here are read from the registry that has them, reached by ``access``.
+    """
+
+    def __init__(self, image: Image | ManifestList, access: Any = None) -> None:
         self.name = f"image {image.name or image.id[:12]}"
         self._store = image.store
-        self._image = image
-        self._diff_ids = dict(zip(image.diff_ids, image.layers, strict=True))
+        self._access = access
+        self._origins: dict[str, str] = {}
+        """Digests of blobs that are not here → where they are."""
+        self._sources: dict[str, ImageSource] = {}
+        self._lock = threading.Lock()
+        self._diff_ids: dict[Digest, str] = {}
+        if isinstance(image, Image):
+            self._root, images = image.manifest.descriptor, (image,)
+        else:
+            self._root, images = image.index.descriptor, image.images
+            self._find_origins(image)
+        for one in images:
+            self._diff_ids |= zip(one.diff_ids, one.layers, strict=True)
+
+    def _find_origins(self, of: ManifestList) -> None:
+        for digest, member in of.members().items():
+            if member.origin is not None:
+                manifest = Manifest.parse(self._store.blobs.read(digest))
+                self._origins |= dict.fromkeys((blob.digest for blob in manifest.layers), member.origin)
+                self._origins[manifest.config.digest] = member.origin
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Where the blobs are that are not here, each place once."""
+        return tuple(dict.fromkeys(self._origins.values()))
 
     def resolve(self) -> Descriptor:
-        """The image's manifest."""
-        return self._image.manifest.descriptor
+        """The image's manifest, or the index."""
+        return self._root
 
     def open(self, descriptor: Descriptor) -> Readable:
         """A blob as it is in the store, or a layer made anew from its folder."""
@@ -58,7 +86,18 @@ class StoreSource:
             if diff_id in self._diff_ids:
                 compression, _, level = recipe.partition(":")
                 return self._export(diff_id, compression, int(level))
+        if digest in self._origins:
+            return self._origin(self._origins[digest]).open(descriptor)
         raise NotFound(f"{self.name}: no blob {digest}", kind="blob", name=digest)
+
+    def _origin(self, place: str) -> ImageSource:
+        from buildlib import transports
+
+        with self._lock:
+            if place not in self._sources:
+                self._sources[place] = transports.source(place, tmp=self._store.tmp, access=self._access)
+                self._sources[place].resolve()
+            return self._sources[place]
 
     def _foreign(self, diff_id: str) -> Readable | None:
         """The tar of a layer that came from elsewhere: our own writer need not give it again to the byte."""
@@ -98,7 +137,10 @@ class StoreSource:
         return Streamed(lambda fd: self._store.layers.export(layer, fd, compression, level))
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Let go of what was opened elsewhere."""
+        for source in self._sources.values():
+            source.close()
+        self._sources.clear()
 
 
 class Streamed(io.RawIOBase):
@@ -143,13 +185,17 @@ class Streamed(io.RawIOBase):
 
 
 class StoreDestination:
-    """The store as the place for an image that comes in. ``images`` are those that were finished."""
+    """The store as the place for an image that comes in. ``images`` are those that were finished.
 
-    form = Form(indexes=False)
+    With ``indexes`` it takes indexes too; the last one finished is in ``list``.
+    """
 
-    def __init__(self, store: Store, names: Sequence[str] = ()) -> None:
+    def __init__(self, store: Store, names: Sequence[str] = (), *, indexes: bool = False) -> None:
         self.name = f"store {store.root}"
+        self.form = Form(indexes=indexes)
         self.images: list[Image] = []
+        self.list: ManifestList | None = None
+        self._members: dict[str, Member] = {}
         self._store = store
         self._names = tuple(names)
         self._lease = store.lease()
@@ -197,14 +243,41 @@ class StoreDestination:
         with self._lock:
             self._arrived[stored.digest] = arrived
 
+    def layer(self, blob: Descriptor, diff_id: Digest, below: Sequence[str], opener: Callable[[], Readable]) -> str:
+        """One layer on its own, to stand on the stack ``below``: the one that is here, or ``blob`` unpacked; its id.
+
+        It is held until this is closed. Raises what :meth:`push` does, and :class:`DigestMismatch`.
+        """
+        chain = self._store.layers.chain(below)
+        with self._lock:
+            layer = self._store.layers.take(diff_id, chain, self._lease)
+        if layer is not None:
+            return layer
+        if not self.has(blob):
+            self.push(Blob(blob.media_type, opener, blob.digest, blob.size))
+        return self._settle(blob, diff_id, below)
+
     def put(self, document: Manifest | Index) -> None:
-        """Never called: this destination takes no indexes."""
-        raise FormatError("the store takes the images of an index one by one")
+        """Keep a document of an index: an image, or whatever else it is with all its blobs."""
+        self._hold(f"blob:{document.digest}")
+        self._store.blobs.add(document.raw)
+        image = None
+        if isinstance(document, Manifest) and mediatype.is_config(document.config.media_type):
+            image = self._image(document, ()).id
+        elif isinstance(document, Manifest):
+            self._members |= dict.fromkeys((blob.digest for blob in (document.config, *document.layers)), Member())
+        self._members[document.digest] = Member(image)
 
     def finish(self, document: Manifest | Index, names: Sequence[str] = ()) -> None:
-        """Verify that config and layers belong together, and make them an image."""
-        if not isinstance(document, Manifest) or not mediatype.is_config(document.config.media_type):
+        """Verify that config and layers belong together, and make them an image; or keep an index of such images."""
+        if isinstance(document, Index):
+            self.list = save(self._store, document, self._members, names or self._names)
+            return
+        if not mediatype.is_config(document.config.media_type):
             raise FormatError(f"{self.name}: not an image that can run", hint="only images of file systems can be kept")
+        self.images.append(self._image(document, names or self._names))
+
+    def _image(self, document: Manifest, names: Sequence[str]) -> Image:
         raw = self._store.blobs.read(document.config.digest)
         config = ImageConfig.parse(raw)
         if len(config.diff_ids) != len(document.layers):
@@ -213,7 +286,7 @@ class StoreDestination:
         layers: list[str] = []
         for blob, diff_id in zip(document.layers, config.diff_ids, strict=True):
             layers.append(self._settle(blob, diff_id, layers))
-        self.images.append(self._store.add_image(raw, document.raw, layers, names or self._names))
+        return self._store.add_image(raw, document.raw, layers, names)
 
     def _settle(self, blob: Descriptor, diff_id: Digest, below: Sequence[str]) -> str:
         store = self._store

@@ -234,6 +234,32 @@ class Store:
 
         return open_context(self, where, authorization=authorization, keep_git_dir=keep_git_dir)
 
+    # --- caches from and for elsewhere --------------------------------------------------------------------------------
+
+    def import_cache(self, spec: str, *, access: Any = None, platform: Platform | None = None) -> Import:
+        """Let the cache at ``spec`` answer look-ups of this store object until it is closed; a context manager.
+
+        ``type=registry,ref=HOST/NAME`` (or only that name; an image with an inline cache serves too), or
+        ``type=local,src=DIR``. Only its list of records is read; a layer is fetched when a step hits. Its author is
+        trusted: a record that lies gives a wrong layer. Raises :class:`UsageError`, :class:`NotFound`,
+        :class:`TransportError`, :class:`FormatError`, :class:`DigestMismatch`.
+        """
+        from buildlib.cache_exchange import import_cache, parse_spec
+
+        found = import_cache(self, parse_spec(spec, importing=True), access, platform)
+        self.cache.imports.append(found)
+        return found
+
+    def export_cache(self, spec: str, *containers: WorkingContainer, access: Any = None) -> Descriptor:
+        """Write the cache records of all layers of ``containers`` above their bases, with the layers, to ``spec``.
+
+        ``type=registry,ref=…`` or ``type=local,dest=DIR``, with ``compression=none|gzip|zstd``. Blobs that are there
+        are not sent again. Records hold what explains a step: its command, its ARGs, names of files; never secrets.
+        """
+        from buildlib.cache_exchange import export_cache, parse_spec
+
+        return export_cache(self, parse_spec(spec, importing=False), containers, access)
+
     # --- order --------------------------------------------------------------------------------------------------------
 
     def gc(
@@ -268,6 +294,8 @@ class Store:
             if self._worker is not None and self._worker[0] == os.getpid():
                 self._worker[1].close()
             self._worker = None
+            for one in list(self._cache.imports) if self._cache is not None else ():
+                one.close()
         self.db.close()
 
     def __enter__(self) -> Store:

@@ -336,6 +336,7 @@ class WorkingContainer:
         source_date_epoch: int | None = None, rewrite_timestamp: bool = False, format: str | None = None,
         rm: bool = False, created_by: str | None = None, comment: str | None = None,
         annotations: Mapping[str, str] | None = None, omit_history: bool = False, names: Sequence[str] = (),
+        inline_cache: bool = False,
     ) -> Image:  # fmt: skip
         """Make an image of its state, called ``name`` and ``names``. The container goes on above the new layers.
 
@@ -343,6 +344,7 @@ class WorkingContainer:
         (seconds since 1970) dates the image, the new history and all files of new layers; ``source_date_epoch`` only
         the first two, with ``rewrite_timestamp`` also the files that are younger. ``format``: "oci" or "docker".
         ``created_by`` and ``comment`` describe, in the history, a layer that this makes. ``rm`` removes the container.
+        ``inline_cache`` writes the cache records of its layers into the config, for :meth:`Store.import_cache`.
 
         Where nothing was done, the image is the base, with more names. Raises :class:`UsageError`,
         :class:`InvalidReference`, :class:`StoreBusy` (something is open in the mounted container), :class:`StoreFull`.
@@ -352,6 +354,7 @@ class WorkingContainer:
         wanted = Request(
             (*([name] if name is not None else []), *names), squash, timestamp, source_date_epoch, rewrite_timestamp,
             format, created_by, comment, dict(annotations) if annotations is not None else None, omit_history,
+            inline_cache,
         )  # fmt: skip
         with self.lock:
             image = commit(self, wanted)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 FORMATS = {"oci": mediatype.OCI_MANIFEST, "docker": mediatype.DOCKER_MANIFEST}
 NOTE = "org.opencontainers.image."
+INLINE = "buildlib.cache.v1"
+"""The field of a config with the cache records of the image's own layers; never handed down to an image built on it."""
 
 
 @frozen
@@ -43,6 +45,7 @@ class Request:
     comment: str | None = None
     annotations: dict[str, str] | None = None
     omit_history: bool = False
+    inline_cache: bool = False
 
     @property
     def epoch(self) -> int | None:
@@ -92,6 +95,7 @@ def _is_base(container: WorkingContainer, base: Image, wanted: Request) -> bool:
         and not state.history
         and not wanted.squash
         and not wanted.omit_history
+        and not wanted.inline_cache
         and wanted.annotations is None
         and (wanted.format is None or FORMATS[wanted.format] == base.manifest.media_type)
         and state.config == attrs.evolve(base.config, diff_ids=(), history=(), created=None)
@@ -193,7 +197,12 @@ def _config(container: WorkingContainer, base: Image | None, wanted: Request, la
         # An image with layers but no history can't be given one that fits (image-spec: entries and layers correspond).
         history = ()
     diff_ids = container.store.layers.diff_ids(layers)
-    return attrs.evolve(state.config, diff_ids=diff_ids, history=history, created=created)
+    extra = {name: value for name, value in state.config.extra.items() if name != INLINE}
+    if wanted.inline_cache:
+        from buildlib.cache_exchange import inline
+
+        extra[INLINE] = inline(container, len(layers))
+    return attrs.evolve(state.config, diff_ids=diff_ids, history=history, created=created, extra=extra)
 
 
 def _manifest(

@@ -98,11 +98,16 @@ def _memoised(container: WorkingContainer, call: Call) -> Outcome | None:
     step = call.step()
     key = cache.key(parent, step)
     records = container.store.cache
-    record = None if container.state.no_cache else records.find(key)
+    state = container.state
+    record = None if state.no_cache else records.seek(key, container.layers, state.max_age)
     if record is not None:
         kept = records.printed(key) if call.wants_kept else None
         if not (call.wants_kept and kept is None) and _take(container, key, record, call):
+            if records.watch is not None:
+                records.watch(cache.Looked(container.id, call.created_by, hit=True))
             return Outcome(True, kept)
+    if records.watch is not None:
+        records.watch(cache.Looked(container.id, call.created_by, hit=False, why=_reasons(container, parent, step)))
     _may_execute(container, call)
     with executing(container):
         try:
@@ -120,6 +125,16 @@ def _memoised(container: WorkingContainer, call: Call) -> Outcome | None:
             _make_room(container)
             raise
         return Outcome(False, result)
+
+
+def _reasons(container: WorkingContainer, parent: str, step: Step) -> tuple[str, ...]:
+    """Why a step is not cached, for people."""
+    if container.state.no_cache:
+        return ("it was not to be looked up",)
+    nearest = container.store.cache.explain(parent, step)
+    if nearest is None:
+        return ()
+    return nearest.differences or ("what was cached is too old, or incomplete",)
 
 
 def _make_room(container: WorkingContainer) -> None:
@@ -177,14 +192,23 @@ def _remember(container: WorkingContainer, call: Call, key: str, step: Step, res
     created = time.time()
     kept = call.keeps(result) if call.keeps is not None else None
     history = (*state.history, Entry(call.created_by, call.comment, created))
+    before = store.cache.find(key)  # it is there when it was not to be looked up, or was too old
 
     def record(layer: str) -> None:
         store.cache.add(key, parent, step, Record(layer, key, created), kept)
 
     layer = seal(container, state.evolve(state_key=key, history=history), record)
-    older = _equal(store, layer, store.cache.siblings(parent, step.kind, layer))
+    others = store.cache.siblings(parent, step.kind, layer)
+    older = _equal(store, layer, others if before is None else [before, *others])
+    if older is None and before is not None:
+        # Same step, other outcome: what follows must not be taken for what followed the outcome of before.
+        content = store.layers.measured(layer).content_digest or layer
+        new = Record(layer, cache.changed_state(key, content), created)
+        with store.db.transaction():
+            store.cache.add(key, parent, step, new, kept)
+            container.write(container.state.evolve(state_key=new.result))
     if older is not None:
-        store.cache.add(key, parent, step, older, kept)
+        store.cache.add(key, parent, step, older, kept, checked=created)
         entry = attrs.evolve(history[-1], created=older.created)
         _replace(container, layer, older, (*history[:-1], entry))
 

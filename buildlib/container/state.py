@@ -50,6 +50,8 @@ class State:
     """Whether calls are memoised; each one that may change files then makes a layer."""
     no_cache: bool = False
     """With ``cache``: nothing is looked up, but what is done is recorded."""
+    max_age: float | None = None
+    """With ``cache``: older records do not count; seconds."""
     format: str = "oci"
     annotations: dict[str, str] = field(factory=dict, hash=False)
     history: tuple[Entry, ...] = ()

@@ -191,6 +191,9 @@ class RegistryDestination:
         """Close idle connections."""
         self.client.http.close()
 
+    abort = close
+    """Blobs without a manifest are the registry's to collect."""
+
 
 def mediatype_of(raw: bytes, told: str) -> str:
     """The media type of a manifest: what it says itself, else what the registry told."""
