@@ -35,24 +35,37 @@ def update(data: Bytes, before: int = 0) -> int:
     """The sum of what had the sum ``before``, and ``data`` behind it."""
     register = before ^ _ONES
     if len(data) > _SHORT:
-        data, register = _fold(int.from_bytes(data, "little") ^ register, 8 * len(data)), 0
+        data, register = _folded(data, register), 0
     table = _TABLE
     for byte in data:
         register = table[(register ^ byte) & 0xFF] ^ register >> 8
     return register ^ _ONES
 
 
-def _fold(message: int, bits: int) -> bytes:
-    """A short message that leaves the same remainder as this one, of ``bits`` bits, whose first bit is the lowest."""
-    while bits > 8 * _SHORT:
-        step = 1 << (bits // 124).bit_length() - 1
-        upper = message & (1 << bits - 64 * step) - 1  # the first bits: the higher powers
-        lower = message >> bits - 64 * step
+def _folded(data: Bytes, register: int) -> bytes:
+    """A short message that leaves the same remainder as ``data`` that comes upon ``register``."""
+    bits = 8 * len(data)
+    step = _step(bits)
+    # The first bits, which are the higher powers, and the last 64 * step ones.
+    cut = len(data) - 8 * step
+    upper = int.from_bytes(data[:cut], "little") ^ register
+    lower = int.from_bytes(data[cut:], "little")
+    while True:
         # A number is multiplied by a power by moving it down; instead, everything else moves up.
         upper = upper << 3 * step ^ upper
         upper = upper << step ^ upper
         left = max(64 * step, bits - 60 * step)
         message = lower << left - 64 * step ^ upper << left - bits + 60 * step
         bits = left
+        if bits <= 8 * _SHORT:
+            break
+        step = _step(bits)
+        upper = message & (1 << bits - 64 * step) - 1
+        lower = message >> bits - 64 * step
     padding = -bits % 8  # zeros in front of a message change nothing
     return (message << padding).to_bytes((bits + padding) // 8, "little")
+
+
+def _step(bits: int) -> int:
+    """The power of two with which a message of so many bits becomes the shortest."""
+    return 1 << (bits // 124).bit_length() - 1

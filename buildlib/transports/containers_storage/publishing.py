@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from buildlib.errors import FormatError, TransportError
+from buildlib.errors import TransportError
 from buildlib.layer.remove import remove
 from buildlib.transports.containers_storage import records
 from buildlib.transports.containers_storage.locks import locked
@@ -186,40 +186,56 @@ class _Images:
         if known and (known[0].get("layer") or "") != top:
             what = f"there is an image {image.id[:12]} already, with other layers"
             raise TransportError(f"{self.place.root}: {what}", hint="remove it first")
-        fresh = {"id": image.id, "layer": top, "metadata": "{}", "created": image.created or records.now()}
-        self.record = known[0] if known else fresh
-        self.images += [] if known else [fresh]
+        self.record = known[0] if known else _fresh(image, top)
+        self.images += [] if known else [self.record]
 
     def add(self, image: NewImage) -> None:
         """Write the big data and the list; names go over to this image."""
         record = self.record
-        for other in self.images:
-            _set(other, "names", [name for name in other.get("names") or () if name not in image.names])
-        _set(record, "names", [*record.get("names", ()), *image.names])
-        _set(record, "names-history", list(dict.fromkeys([*image.names, *(record.get("names-history") or ())])))
-        record["digest"] = str(image.manifest_digest)
         os.makedirs(f"{self.place.images}/{image.id}", 0o700, exist_ok=True)
         self.lock.written()
-        for key, (digest, data) in image.data.items():
+        for key, (_, data) in image.data.items():
             records.write(self.place.big_data(image.id, key), data, self.staging.half(self.place.images))
-            _note(record, "big-data-sizes", key, len(data))
-            _note(record, "big-data-digests", key, str(digest))
-        _set(record, "big-data-names", list(dict.fromkeys([*(record.get("big-data-names") or ()), *image.data])))
+        for other in self.images:
+            if other is not record and not set(image.names).isdisjoint(other.get("names") or ()):
+                _set(other, names=[name for name in other["names"] if name not in image.names])
+        sizes = {key: len(data) for key, (_, data) in image.data.items()}
+        digests = {key: str(digest) for key, (digest, _) in image.data.items()}
+        _set(
+            record,
+            digest=str(image.manifest_digest),
+            names=[*dict.fromkeys([*image.names, *(record.get("names") or ())])],
+            names_history=[*dict.fromkeys([*image.names, *(record.get("names-history") or ())])],
+            big_data_names=[*dict.fromkeys([*(record.get("big-data-names") or ()), *image.data])],
+            big_data_sizes={**(record.get("big-data-sizes") or {}), **sizes},
+            big_data_digests={**(record.get("big-data-digests") or {}), **digests},
+        )
         records.save(f"{self.place.images}/images.json", self.images, self.staging.half(self.place.images))
 
 
-def _set(record: Record, key: str, value: list[str]) -> None:
-    if value:
+def _fresh(image: NewImage, top: str) -> Record:
+    """The object in images.json of an image that is new, with the fields in containers/storage's order."""
+    return {
+        "id": image.id,
+        "digest": "",
+        "names": [],
+        "names-history": [],
+        "layer": top,
+        "metadata": "{}",
+        "big-data-names": [],
+        "big-data-sizes": {},
+        "big-data-digests": {},
+        "created": image.created or records.now(),
+    }
+
+
+def _set(record: Record, **fields: Any) -> None:
+    """Change fields where they stand; empty ones are left out."""
+    for name, value in fields.items():
+        key = name.replace("_", "-")
         record[key] = value
-    else:
-        record.pop(key, None)
-
-
-def _note(record: Record, field: str, key: str, value: object) -> None:
-    table: Any = record.setdefault(field, {})
-    if not isinstance(table, dict):
-        raise FormatError(f"images.json: {field} is not an object", hint="the store is damaged")
-    table[key] = value
+        if not value:
+            del record[key]
 
 
 def _read(path: str) -> str:
