@@ -2,6 +2,8 @@
 
 In the working folder lie ``file`` ("hello"), ``tool`` (mode 4755), ``dir`` (``a``, ``sub/b``, ``link`` → ``a``),
 ``pack.tar`` (``inside/x``, owner 7:8) and ``list.txt``.
+
+No container has a name like ``c``: buildah would find it, now and then, as the beginning of another one's id.
 """
 
 from __future__ import annotations
@@ -72,95 +74,95 @@ SCENARIOS = (
     Scenario(
         "a command's exit code and output come back",
         """
-        from --name c base
-        run c echo hello
-        run c -- echo -n --env
-        run c sh -c 'exit 42'
-        run c false
-        run c sh -c 'echo out; echo err >&2'
-        run --env A=1 -eB=two c sh -c 'echo $A $B'
-        run --user app c id -u
-        run --user 1000:44 c sh -c 'id -u; id -g'
-        run --user nobody-here c true
-        run --workingdir /tmp c pwd
-        run c
+        from --name one base
+        run one echo hello
+        run one -- echo -n --env
+        run one sh -c 'exit 42'
+        run one false
+        run one sh -c 'echo out; echo err >&2'
+        run --env A=1 -eB=two one sh -c 'echo $A $B'
+        run --user app one id -u
+        run --user 1000:44 one sh -c 'id -u; id -g'
+        run --user nobody-here one true
+        run --workingdir /tmp one pwd
+        run one
         run
         run nothing true
-        run c missing
-        run c sh -c 'kill -9 $$'
+        run one missing
+        run one sh -c 'kill -9 $$'
         """,
         differs={
-            "run c missing": Ours("not found is 127, as everywhere else", code=127, stdout=""),
-            "run c sh -c 'kill -9 $$'": Ours("128 + the signal, as everywhere else", code=137, stdout=""),
+            "run one missing": Ours("not found is 127, as everywhere else", code=127, stdout=""),
+            "run one sh -c 'kill -9 $$'": Ours("128 + the signal, as everywhere else", code=137, stdout=""),
         },
     ),
     Scenario(
         "what a command changes is in the image, and nothing else is",
         """
-        from --name c base
-        run c sh -c 'echo new > /new; mkdir -p /d/e; ln -s /new /d/link; rm /bin/yes; chmod 750 /home; chown 5:6 /root'
-        run c sh -c 'ln /new /d/hard; cp -a /etc /etc2; rm -r /etc2; mkfifo /pipe; touch /etc/passwd'
-        commit -q c out
+        from --name one base
+        run one sh -c 'echo new > /new; mkdir -p /d/e; ln -s /new /d/link; rm /bin/yes; chmod 750 /home; chown 5:6 root'
+        run one sh -c 'ln /new /d/hard; cp -a /etc /etc2; rm -r /etc2; mkfifo /pipe; touch /etc/passwd'
+        commit -q one out
         """,
         images=("out",),
     ),
     Scenario(
         "copy puts files where buildah puts them",
         """
-        from --name c base
-        config --workingdir /work c
-        copy -q c file
-        copy -q c file /to/
-        copy -q c file /to/renamed
-        copy -q c dir /dir
-        copy -q c dir/ /dir2/
-        copy -q c file dir list.txt /many
-        copy -q c dir/link /followed
-        copy -q c *.txt /globbed/
-        copy -q c tool /tool
-        copy -q --chown app c dir /owned
-        copy -q --chown 55 c file /owned2
-        copy -q --chown 55:app c file /owned3
-        copy -q --chmod 4711 c file /mode
-        copy -q --from base c /bin/busybox /from/
-        copy -q c missing /
-        copy -q c file missing /
-        copy -q --chown nobody-here c file /
-        copy c
+        from --name one base
+        config --workingdir /work one
+        copy -q one file
+        copy -q one file /to/
+        copy -q one file /to/renamed
+        copy -q one dir /dir
+        copy -q one dir/ /dir2/
+        copy -q one file dir list.txt /many
+        copy -q one dir/link /followed
+        copy -q one *.txt /globbed/
+        copy -q one tool /tool
+        copy -q --chown app one dir /owned
+        copy -q --chown 55 one file /owned2
+        copy -q --chown 55:app one file /owned3
+        copy -q --chmod 4711 one file /mode
+        copy -q --from base one /bin/busybox /from/
+        copy -q one missing /
+        copy -q one file missing /
+        copy -q --chown nobody-here one file /
+        copy one
         copy nothing file /
-        copy -q c file /etc/passwd/x
-        commit -q c out
+        copy -q one file /etc/passwd/x
+        commit -q one out
         """,
         images=("out",),
         files={"tool": "f 755 0:0 a8076d3d28d21e02"},  # setuid is not taken from the host
     ),
     Scenario(
         "copy says what it copied",
-        "from --name c base\ncopy c file /x",
-        differs={"copy c file /x": NO_DIGEST},
+        "from --name one base\ncopy one file /x",
+        differs={"copy one file /x": NO_DIGEST},
     ),
     Scenario(
         "the context is a border, and its ignore file is followed",
         """
-        from --name c base
-        copy -q --contextdir $PWD/dir c $PWD/dir /all
-        copy -q --contextdir $PWD/dir c $PWD/dir/a /one/
-        copy -q --ignorefile $PWD/ignored --contextdir $PWD/dir c $PWD/dir /some
-        commit -q c out
+        from --name one base
+        copy -q --contextdir $PWD/dir one $PWD/dir /all
+        copy -q --contextdir $PWD/dir one $PWD/dir/a /one/
+        copy -q --ignorefile $PWD/ignored --contextdir $PWD/dir one $PWD/dir /some
+        commit -q one out
         """,
         images=("out",),
     ),
     Scenario(
         "add unpacks archives and copies everything else",
         """
-        from --name c base
-        add -q c pack.tar /unpacked
-        add -q c file /plain
-        add -q c dir /dir
-        copy -q c pack.tar /kept/
-        add -q --chown 1:2 c pack.tar /chowned
-        add -q c missing /
-        commit -q c out
+        from --name one base
+        add -q one pack.tar /unpacked
+        add -q one file /plain
+        add -q one dir /dir
+        copy -q one pack.tar /kept/
+        add -q --chown 1:2 one pack.tar /chowned
+        add -q one missing /
+        commit -q one out
         """,
         images=("out",),
         files={  # --chown is for archives, too
@@ -171,53 +173,53 @@ SCENARIOS = (
     Scenario(
         "config sets, removes and clears",
         """
-        from --name c base
-        config --env A=1 --env B=x --env 'PATH=/x:$PATH' --env 'C=${A}2' --label l=1 --label team= --annotation a=b c
-        config --user app:app --workingdir /home/app --port 80/tcp --port 53/udp,54/udp --volume /v --volume /w c
-        config --cmd 'nginx -g "daemon off;"' --author me --stop-signal TERM --created-by us --comment note c
-        commit -q c one
-        config --env A- --label l- --port 53/udp- --volume /v- --entrypoint '["/e", "a b"]' --cmd '["x","y z"]' c
-        commit -q c two
-        config --entrypoint 'line of shell' --env - --label - --port - --volume - --cmd '' --user '' --workingdir '' c
-        commit -q c three
-        config --env A c
-        config --cmd '"' c
-        config --healthcheck-interval soon c
-        config --nothing c
+        from --name one base
+        config --env A=1 --env B=x --env 'PATH=/x:$PATH' --env 'C=${A}2' --label l=1 --label team= --annotation a=b one
+        config --user app:app --workingdir /home/app --port 80/tcp --port 53/udp,54/udp --volume /v --volume /w one
+        config --cmd 'nginx -g "daemon off;"' --author me --stop-signal TERM --created-by us --comment note one
+        commit -q one one
+        config --env A- --label l- --port 53/udp- --volume /v- --entrypoint '["/e", "a b"]' --cmd '["x","y z"]' one
+        commit -q one two
+        config --entrypoint 'line of shell' --env - --label - --port - --volume - --cmd '' --user '' --workingdir '' one
+        commit -q one three
+        config --env A one
+        config --cmd '"' one
+        config --healthcheck-interval soon one
+        config --nothing one
         config
         config nothing
-        config --cmd x c more
-        config --entrypoint '' c
-        commit -q c four
+        config --cmd x one more
+        config --entrypoint '' one
+        commit -q one four
         """,
         images=("one", "two", "three", "four"),
     ),
     Scenario(
         "config in the docker format",
         """
-        from --name c --format docker base
-        config --healthcheck 'CMD /bin/true now' --healthcheck-interval 1m30s --healthcheck-timeout 500ms c
-        config --healthcheck-start-period 5s --healthcheck-retries 2 --hostname h --domainname d c
-        config --shell '/bin/sh -e -c' --onbuild 'RUN a' --onbuild 'RUN b' c
-        commit -q --format docker c out
+        from --name one --format docker base
+        config --healthcheck 'CMD /bin/true now' --healthcheck-interval 1m30s --healthcheck-timeout 500ms one
+        config --healthcheck-start-period 5s --healthcheck-retries 2 --hostname h --domainname d one
+        config --shell '/bin/sh -e -c' --onbuild 'RUN a' --onbuild 'RUN b' one
+        commit -q --format docker one out
         """,
         images=("out",),
     ),
     Scenario(
         "commit answers with the id, or writes it to a file",
         """
-        from --name c base
-        run c touch /x
-        commit -q c
-        commit -q c named
-        commit -q --iidfile $PWD/iid c named:2
-        commit -q c UPPER
-        commit -q --format odd c x
+        from --name one base
+        run one touch /x
+        commit -q one
+        commit -q one named
+        commit -q --iidfile $PWD/iid one named:2
+        commit -q one UPPER
+        commit -q --format odd one x
         commit -q nothing x
         commit
-        commit -q c a b
-        commit -q --squash --timestamp 0 c squashed
-        commit -q --rm c gone
+        commit -q one a b
+        commit -q --squash --timestamp 0 one squashed
+        commit -q --rm one gone
         containers -q
         images --format '{{.Name}}:{{.Tag}}' --filter dangling=false --filter reference=gone
         images --format '{{.CreatedAtRaw}}' squashed
@@ -227,30 +229,30 @@ SCENARIOS = (
     Scenario(
         "images leave and come back through every local transport",
         """
-        from --name c base
-        run c touch /x
-        commit -q c out
+        from --name one base
+        run one touch /x
+        commit -q one out
         push -q out oci:$PWD/layout:tag
         push -q out oci-archive:$PWD/oci.tar:tag
         push -q out docker-archive:$PWD/docker.tar:localhost/again:1
         push -q out dir:$PWD/folder
         push -q --digestfile $PWD/digest out dir:$PWD/folder2
-        rm c
+        rm one
         rmi -f out
         pull -q oci:$PWD/layout:tag
         pull -q oci-archive:$PWD/oci.tar:tag
         pull -q docker-archive:$PWD/docker.tar
         pull -q dir:$PWD/folder
         images -q again:1
-        from --name d oci:$PWD/layout:tag
-        run d ls /x
+        from --name two oci:$PWD/layout:tag
+        run two ls /x
         pull -q oci:$PWD/missing
         pull
         pull a b
         push -q nothing oci:$PWD/x
         push
-        push a b c
-        commit -q d oci:$PWD/committed:tag
+        push a b one
+        commit -q two oci:$PWD/committed:tag
         images -q again:1
         """,
         images=("again:1",),
@@ -261,13 +263,13 @@ SCENARIOS = (
         tag base second third:v
         rmi second
         images --format '{{.Name}}:{{.Tag}}' base
-        from --name c base
+        from --name one base
         rmi third:v
         rmi base
         rmi nothing
         rmi
         rmi --all base
-        rm c
+        rm one
         rmi base
         images -q
         tag base again
@@ -277,13 +279,13 @@ SCENARIOS = (
     Scenario(
         "several containers are removed, and one that is not there is an error",
         """
-        from --name a base
-        from --name b base
-        rm nothing a
+        from --name two base
+        from --name three base
+        rm nothing two
         containers --format {{.ContainerName}}
         rm
-        rm --all b
-        rm b --all
+        rm --all three
+        rm three --all
         rm --all
         containers -q
         """,
@@ -291,27 +293,27 @@ SCENARIOS = (
     Scenario(
         "containers are renamed unless the name is taken",
         """
-        from --name a base
-        from --name b base
-        rename a b
+        from --name two base
+        from --name three base
+        rename two three
         rename nothing x
-        rename a
-        rename a c
+        rename two
+        rename two one
         containers --format {{.ContainerName}}
-        from --name c base
+        from --name one base
         """,
     ),
     Scenario(
         "the parts of the document that inspect shows",
         """
-        from --name c base
-        config --env A=1 --label x=y --cmd 'a b' --user app --workingdir /w --port 80/tcp c
-        inspect --format '{{.Type}} {{.FromImage}} {{.Container}} {{.MountPoint}}' c
-        inspect --format '{{.OCIv1.Config.Env}} {{.OCIv1.Config.Cmd}} {{.OCIv1.Config.Labels.x}}' c
-        inspect --format '{{.OCIv1.Config.User}} {{.OCIv1.Config.WorkingDir}} {{.OCIv1.Config.ExposedPorts}}' c
-        inspect --format '{{.OCIv1.OS}} {{.OCIv1.Architecture}} {{.OCIv1.RootFS.DiffIDs}}' c
-        inspect --format '{{.Docker.Config.Env}} {{.Docker.Config.Entrypoint}} {{.OCIv1.Config.Labels.none}}' c
-        inspect --format '{{.FromImageID}} {{.ContainerID}}' c
+        from --name one base
+        config --env A=1 --label x=y --cmd 'a b' --user app --workingdir /w --port 80/tcp one
+        inspect --format '{{.Type}} {{.FromImage}} {{.Container}} {{.MountPoint}}' one
+        inspect --format '{{.OCIv1.Config.Env}} {{.OCIv1.Config.Cmd}} {{.OCIv1.Config.Labels.x}}' one
+        inspect --format '{{.OCIv1.Config.User}} {{.OCIv1.Config.WorkingDir}} {{.OCIv1.Config.ExposedPorts}}' one
+        inspect --format '{{.OCIv1.OS}} {{.OCIv1.Architecture}} {{.OCIv1.RootFS.DiffIDs}}' one
+        inspect --format '{{.Docker.Config.Env}} {{.Docker.Config.Entrypoint}} {{.OCIv1.Config.Labels.none}}' one
+        inspect --format '{{.FromImageID}} {{.ContainerID}}' one
         inspect --type image --format '{{.FromImage}} {{.FromImageID}} {{.FromImageDigest}}' base
         inspect --format '{{.FromImage}}' base
         inspect --type container base
@@ -325,19 +327,19 @@ SCENARIOS = (
     Scenario(
         "mounts are visible, written through, and undone",
         """
-        from --name c base
-        from --name d base
+        from --name one base
+        from --name two base
         mount
         mount --json
-        mount c
-        umount c
-        mount c d
+        mount one
+        umount one
+        mount one two
         mount
-        umount c
-        umount c
+        umount one
+        umount one
         umount nothing
         umount
-        umount --all c
+        umount --all one
         umount --all
         mount
         """,
