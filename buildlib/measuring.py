@@ -28,12 +28,13 @@ class Measurements:
             raise gone(layer)
         return tuple(row)
 
-    def begin(self, layer: str) -> _Running | None:
+    def begin(self, layer: str, content: bool = True) -> _Running | None:
         """Let the worker measure the layer, unless it does already; None where it is measured."""
         with self._lock:
             running = self._running.get(layer)
             if running is None and self.known(layer)[0] is None:
-                pending = self._store.worker.submit("measure", self._store.layers.tar(layer))
+                wanted = {**self._store.layers.tar(layer), "content": content}
+                pending = self._store.worker.submit("measure", wanted)
                 running = self._running[layer] = _Running(pending)
             return running
 

@@ -311,7 +311,7 @@ def settle(container: WorkingContainer) -> None:
         layer = seal(container, state.evolve(history=history))
     store = container.store
     if not state.cache:
-        store.layers.measure(layer)
+        store.layers.measure(layer, content=False)
         return
     content = store.layers.measured(layer).content_digest or layer
     container.save(container.state.evolve(state_key=cache.changed_state(state.state_key, content)))
