@@ -26,7 +26,8 @@ class Measurements:
         row = self._store.db.row("SELECT diff_id, content_digest, size FROM layers WHERE id = ?", (layer,))
         if row is None:
             raise gone(layer)
-        return tuple(row)
+        diff_id, content, size = row
+        return diff_id, content or None, size
 
     def begin(self, layer: str, content: bool = True) -> _Running | None:
         """Let the worker measure the layer, unless it does already; None where it is measured."""
@@ -50,7 +51,8 @@ class Measurements:
     def _finish(self, layer: str, running: _Running) -> None:
         try:
             reply = running.pending.result()
-            found = (reply["diff_id"], reply["content_digest"], reply["size"], layer)
+            # Not NULL though unknown: NULL says that the layer was unpacked from a foreign tar.
+            found = (reply["diff_id"], reply["content_digest"] or "", reply["size"], layer)
             with self._store.db.transaction() as conn:
                 conn.execute("UPDATE layers SET diff_id = ?, content_digest = ?, size = ? WHERE id = ?", found)
         finally:
