@@ -161,6 +161,8 @@ def _fetch(daemon: Daemon, wanted: str, file: BinaryIO, name: str) -> None:
             view = memoryview(data)
             while view:
                 view = view[file.write(view) :]
+        if reply.length:
+            raise TransportError(f"{name}: the daemon at {daemon.host} broke off {reply.length} bytes too early")
     except HTTPException as error:
         raise TransportError(f"{name}: the daemon at {daemon.host} broke off: {error!r}") from error
     finally:

@@ -8,7 +8,7 @@ import tarfile
 from contextlib import closing
 
 from buildlib import transports
-from buildlib.oci import Digest, ImageConfig, Manifest, mediatype
+from buildlib.oci import Digest, History, ImageConfig, Manifest, mediatype
 from buildlib.transports import writing
 from buildlib.transports.containers_storage.staging import PREFIX
 from buildlib.transports.copy import copy
@@ -33,7 +33,9 @@ def stack(*tars, compression="gzip", created=None):
     """An image of these archives."""
     memory = Memory()
     pack = {"gzip": lambda tar: gzip.compress(tar, mtime=0), "none": bytes}[compression]
-    config = ImageConfig("amd64", "linux", diff_ids=tuple(map(Digest.of, tars)), created=created)
+    # buildah wants as many steps as layers.
+    history = tuple(History(created_by=f"layer {number}") for number in range(len(tars)))
+    config = ImageConfig("amd64", "linux", diff_ids=tuple(map(Digest.of, tars)), history=history, created=created)
     layers = [memory.keep(pack(tar), mediatype.layer(compression)) for tar in tars]
     manifest = Manifest.build(memory.keep(config.encode(), mediatype.OCI_CONFIG), layers)
     memory.root = memory.keep(manifest.raw, manifest.media_type)
