@@ -70,12 +70,20 @@ def _images(store: Store) -> Iterator[Finding]:
         for diff_id, layer in zip(config.diff_ids, manifest.layers, strict=False):
             if layer.digest != diff_id and not store.blobs.has(layer.digest):
                 yield Finding("blob", layer.digest, f"is missing; image {image.id[:12]} was pulled with it")
+    yield from _indexes(store)
     for name, digest in store.db.rows("SELECT name, image FROM names"):
         known = (
             store.blobs.has(digest) if ":" in digest else store.db.row("SELECT 1 FROM images WHERE id = ?", (digest,))
         )
         if not known:
             yield Finding("name", name, f"means {digest}, which is not there")
+
+
+def _indexes(store: Store) -> Iterator[Finding]:
+    sql = "SELECT DISTINCT name, digest FROM names JOIN index_members ON owner = names.image"
+    for name, digest in store.db.rows(sql):
+        if not store.blobs.has(digest):
+            yield Finding("blob", digest, f"is missing; the index {name} refers to it")
 
 
 def _blobs(store: Store) -> Iterator[Finding]:

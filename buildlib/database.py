@@ -24,7 +24,7 @@ else:
     import _sqlite3 as sqlite3
     from _thread import _local as local
 
-VERSION = 2
+VERSION = 3
 """Schema version, kept in ``PRAGMA user_version``; a newer store is refused, an older one migrated."""
 
 BUSY_SECONDS = 60.0
@@ -139,7 +139,31 @@ CREATE TABLE archives (                 -- archives of the host that became imag
 CREATE INDEX archives_image ON archives (image);
 """
 
-MIGRATIONS = {0: SCHEMA + SINCE_2, 1: SINCE_2}
+SINCE_3 = """
+CREATE TABLE index_members (            -- what an index in names refers to, directly or through an index in it
+    owner  TEXT NOT NULL,               -- digest of the index that has the name
+    digest TEXT NOT NULL,               -- of a manifest, of an index, or of a blob of an artifact; in blobs/
+    image  TEXT REFERENCES images (id), -- the image that the manifest describes, NULL for all others
+    origin TEXT,                        -- docker://…: where the blobs of the manifest are, if they are not here
+    PRIMARY KEY (owner, digest)
+) WITHOUT ROWID;
+CREATE INDEX index_members_image ON index_members (image);
+CREATE TABLE places (                   -- repositories of registries in which a blob is, so that others can mount it
+    digest     TEXT NOT NULL,
+    registry   TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    seen       REAL NOT NULL,
+    PRIMARY KEY (digest, registry, repository)
+) WITHOUT ROWID;
+CREATE TABLE pushed (                   -- what became of a manifest when it was copied to a registry
+    manifest TEXT NOT NULL,             -- digest of the manifest or index in the store
+    options  TEXT NOT NULL,             -- JSON: format, compression, level
+    result   TEXT NOT NULL,             -- JSON: media type, digest, and the digests of the blobs that it needs
+    PRIMARY KEY (manifest, options)
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS = {0: SCHEMA + SINCE_2 + SINCE_3, 1: SINCE_2 + SINCE_3, 2: SINCE_3}
 """What makes a database of that version one of the present one."""
 
 

@@ -45,11 +45,12 @@ class StoreSource:
         self.name = f"image {image.name or image.id[:12]}"
         self._store = image.store
         self._access = access
-        self._origins: dict[str, str] = {}
+        self.origins: dict[str, str] = {}
         """Digests of blobs that are not here → where they are."""
         self._sources: dict[str, ImageSource] = {}
         self._lock = threading.Lock()
         self._diff_ids: dict[Digest, str] = {}
+        images: Sequence[Image]
         if isinstance(image, Image):
             self._root, images = image.manifest.descriptor, (image,)
         else:
@@ -62,13 +63,8 @@ class StoreSource:
         for digest, member in of.members().items():
             if member.origin is not None:
                 manifest = Manifest.parse(self._store.blobs.read(digest))
-                self._origins |= dict.fromkeys((blob.digest for blob in manifest.layers), member.origin)
-                self._origins[manifest.config.digest] = member.origin
-
-    @property
-    def origins(self) -> tuple[str, ...]:
-        """Where the blobs are that are not here, each place once."""
-        return tuple(dict.fromkeys(self._origins.values()))
+                self.origins |= dict.fromkeys((blob.digest for blob in manifest.layers), member.origin)
+                self.origins[manifest.config.digest] = member.origin
 
     def resolve(self) -> Descriptor:
         """The image's manifest, or the index."""
@@ -86,8 +82,8 @@ class StoreSource:
             if diff_id in self._diff_ids:
                 compression, _, level = recipe.partition(":")
                 return self._export(diff_id, compression, int(level))
-        if digest in self._origins:
-            return self._origin(self._origins[digest]).open(descriptor)
+        if digest in self.origins:
+            return self._origin(self.origins[digest]).open(descriptor)
         raise NotFound(f"{self.name}: no blob {digest}", kind="blob", name=digest)
 
     def _origin(self, place: str) -> ImageSource:

@@ -54,6 +54,7 @@ UNION SELECT manifest FROM images
 UNION SELECT image FROM names WHERE image LIKE 'sha%:%'
 UNION SELECT digest FROM layer_blobs WHERE diff_id IN (SELECT diff_id FROM layers)
 UNION SELECT digest FROM fetched
+UNION SELECT digest FROM index_members
 UNION SELECT substr(resource, 6) FROM leases WHERE resource LIKE 'blob:%'
 """
 
@@ -63,9 +64,15 @@ def collect(store: Store, cache_age: float | None, cache_bytes: int | None, ever
     store.recover(again=True)
     records = _forget(store, cache_age, cache_bytes, everything)
     with store.db.transaction() as conn:
+        # What only an index refers to goes with its last name; its images stay, as all images do.
+        conn.execute("DELETE FROM index_members WHERE owner NOT IN (SELECT image FROM names)")
         dead = conn.execute(_DEAD_LAYERS).fetchall()
         _delete_layers(conn, [row[0] for row in dead])
         conn.execute("DELETE FROM layer_blobs WHERE diff_id NOT IN (SELECT diff_id FROM layers WHERE diff_id NOT NULL)")
+        conn.execute("DELETE FROM places WHERE digest NOT IN (SELECT digest FROM layer_blobs)")
+        conn.execute(
+            "DELETE FROM pushed WHERE manifest NOT IN (SELECT manifest FROM images UNION SELECT image FROM names)"
+        )
         # Within the transaction: a pull that wants to use a blob that is here takes its lease before it looks.
         blobs, freed = _delete_blobs(store, {row[0] for row in conn.execute(_USED_BLOBS)})
     remove_paths(store, [f"layers/{row[0]}" for row in dead])

@@ -62,6 +62,12 @@ class Image:
         return row[0] if row else None
 
     @property
+    def lists(self) -> tuple[str, ...]:
+        """The names of indexes that it belongs to."""
+        sql = "SELECT DISTINCT name FROM names JOIN index_members ON owner = names.image WHERE index_members.image = ?"
+        return tuple(row[0] for row in self.store.db.rows(f"{sql} ORDER BY name", (self.id,)))
+
+    @property
     def config_blob(self) -> bytes:
         """The bytes of the config, whose digest is the id."""
         return self.store.blobs.read(f"sha256:{self.id}")
@@ -118,7 +124,7 @@ class Image:
 
         wanted = [normalise(name) for name in names]
         with self.store.db.transaction() as conn:
-            _name(conn, self.id, wanted)
+            set_names(conn, self.id, wanted)
 
     def untag(self, *names: str) -> None:
         """Take names away, all of them when none is given; the image stays.
@@ -164,35 +170,54 @@ class Image:
 
         Without ``name``, or with its id for a name, the image goes with all its names. One that has several, or that
         a container uses, goes only with ``force`` (which removes the containers first), else :class:`StoreBusy` says
-        what holds it.
+        what holds it. The image of an index loses its last name but stays; with ``force`` the index is left without it.
         """
+        while True:
+            with self.store.db.transaction() as conn:  # so that what is decided on is still so when it is done
+                removed = self._remove(conn, name, force)
+                users = self._users()
+            if removed is not None:
+                break
+            for container in users:
+                self.store.container(container).remove()
+        if removed.deleted:
+            self.store.gc()
+        return removed
+
+    def _remove(self, conn: Any, name: str | None, force: bool) -> Removed | None:
+        """:meth:`remove` within a transaction; None where containers have to go first."""
         from buildlib.names import candidates
 
-        names = self.names
+        names, lists = self.names, self.lists
         called = [full for full in map(str, candidates(name or "")) if full in names]
-        if called and len(names) > 1:
+        if called and (len(names) > 1 or (lists and not force)):
             self.untag(called[0])
             return Removed((called[0],), None)
-        if len(names) > 1 and not force:
-            raise StoreBusy(
-                f"image {self.id[:12]} has several names: {', '.join(names)}", hint="remove one name, or use force"
-            )
-        self._free_from_containers(force)
-        with self.store.db.transaction() as conn:
-            conn.execute("DELETE FROM names WHERE image = ?", (self.id,))
-            conn.execute("DELETE FROM images WHERE id = ?", (self.id,))
-        self.store.gc()
+        if not force:
+            self._refuse(names, lists)
+        elif self._users():
+            return None
+        conn.execute("DELETE FROM names WHERE image = ?", (self.id,))
+        conn.execute("DELETE FROM index_members WHERE image = ?", (self.id,))
+        conn.execute("DELETE FROM images WHERE id = ?", (self.id,))
         return Removed(names, self.id)
 
-    def _free_from_containers(self, force: bool) -> None:
-        rows = self.store.db.rows("SELECT id, name FROM containers WHERE image = ? ORDER BY name", (self.id,))
-        if rows and not force:
-            raise StoreBusy(
-                f"image {self.id[:12]} is used by {', '.join(row[1] for row in rows)}",
-                hint="remove the container first, or use force",
-            )
-        for row in rows:
-            self.store.container(row[0]).remove()
+    def _refuse(self, names: Sequence[str], lists: Sequence[str]) -> None:
+        """Raise for what holds the image."""
+        what = f"image {self.id[:12]}"
+        if lists:
+            raise StoreBusy(f"{what} belongs to {', '.join(lists)}", hint="remove that first, or use force")
+        if len(names) > 1:
+            raise StoreBusy(f"{what} has several names: {', '.join(names)}", hint="remove one name, or use force")
+        users = self._users()
+        if users:
+            called = [self.store.container(each).name for each in users]
+            hint = "remove the container first, or use force"
+            raise StoreBusy(f"{what} is used by {', '.join(sorted(called))}", hint=hint)
+
+    def _users(self) -> list[str]:
+        """The containers that are based on it."""
+        return [row[0] for row in self.store.db.rows("SELECT id FROM containers WHERE image = ?", (self.id,))]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Image) and (self.id, self.store.root) == (other.id, other.store.root)
@@ -234,7 +259,7 @@ def add(store: Store, config: bytes, manifest: bytes, layers: Sequence[str], nam
             if not conn.execute("SELECT 1 FROM image_layers WHERE image = ?", (digest.hex,)).fetchone():
                 positions = [(digest.hex, position, layer) for position, layer in enumerate(layers)]
                 conn.executemany("INSERT INTO image_layers VALUES (?, ?, ?)", positions)
-            _name(conn, digest.hex, names)
+            set_names(conn, digest.hex, names)
     return Image(store, row)
 
 
@@ -258,7 +283,8 @@ def _created(config: ImageConfig) -> float:
         return 0.0  # none, or one that nobody can read: no reason to refuse the image
 
 
-def _name(conn: Any, image: str, names: Iterable[str]) -> None:
+def set_names(conn: Any, image: str, names: Iterable[str]) -> None:
+    """Let full references mean an image (by its id) or an index (by its digest), within a transaction."""
     import time
 
     rows = [(name, image, time.time()) for name in names]

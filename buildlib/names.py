@@ -67,8 +67,13 @@ def find(db: Database, name: str) -> str:
 def _by_digest(db: Database, reference: Reference) -> str | None:
     if reference.digest is None:
         return None
-    sql = "SELECT i.id, n.name FROM images i JOIN names n ON n.image = i.id WHERE i.manifest = ?"
-    for image, name in db.rows(sql, (reference.digest,)):
+    sql = (
+        "SELECT i.id, n.name FROM images i JOIN names n ON n.image = i.id WHERE i.manifest = ? "
+        "UNION SELECT image, name FROM names WHERE image = ? "
+        "UNION SELECT m.image, n.name FROM index_members m JOIN names n ON n.image = m.owner "
+        "WHERE m.digest = ? AND m.image IS NOT NULL"
+    )
+    for image, name in db.rows(sql, (reference.digest,) * 3):
         if Reference.parse(name).name == reference.name:
             return str(image)
     return None
@@ -78,8 +83,14 @@ def _by_id(db: Database, start: str) -> str | None:
     rows = db.rows("SELECT id FROM images WHERE id >= ? AND id < ? LIMIT 2", (start, start + "g"))
     if len(rows) == 2:
         raise UsageError(f"several images have an id that begins with {start}", hint="give more digits of it")
+    if not rows:
+        bounds = (f"sha256:{start}", f"sha256:{start}g")
+        rows = db.rows("SELECT DISTINCT image FROM names WHERE image >= ? AND image < ? LIMIT 2", bounds)
+        if len(rows) == 2:
+            raise UsageError(f"several indexes have a digest that begins with {start}", hint="give more digits of it")
     if not rows and len(start) == 64:
-        rows = db.rows("SELECT id FROM images WHERE manifest = ?", (f"sha256:{start}",))
+        sql = "SELECT id FROM images WHERE manifest = ? UNION SELECT image FROM index_members WHERE digest = ? LIMIT 1"
+        rows = [row for row in db.rows(sql, (f"sha256:{start}",) * 2) if row[0]]
     return rows[0][0] if rows else None
 
 
@@ -107,11 +118,15 @@ def choose(store: Store, index: str, name: str, platform: Platform | None) -> st
 
     Raises :class:`NotFound` when none of them is here.
     """
-    from buildlib.oci import Index, Platform
+    from buildlib.oci import Index, Platform, mediatype
 
-    chosen = Index.parse(store.blobs.read(index)).select(platform or Platform.host())
-    row = store.db.row("SELECT id FROM images WHERE manifest = ?", (chosen.digest,))
-    if row is None:
+    owner, wanted = index, platform or Platform.host()
+    chosen = Index.parse(store.blobs.read(index)).select(wanted)
+    while mediatype.is_index(chosen.media_type) and store.blobs.has(chosen.digest):
+        chosen = Index.parse(store.blobs.read(chosen.digest)).select(wanted)
+    sql = "SELECT image FROM index_members WHERE owner = ? AND digest = ?"
+    row = store.db.row(sql, (owner, chosen.digest))
+    if row is None or row[0] is None:
         where = f"{name!r} has an image for {chosen.platform}, but not here"
         raise NotFound(where, hint="pull it for this platform", kind="image", name=name)
     return str(row[0])

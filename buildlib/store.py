@@ -15,7 +15,7 @@ from buildlib.leases import Lease, Leases
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from buildlib.cache import Cache
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from buildlib.garbage import Collected
     from buildlib.image import Image
     from buildlib.layers import Layers
+    from buildlib.manifest_list import ManifestList
     from buildlib.oci import Descriptor, Platform
     from buildlib.worker import Worker
 
@@ -159,6 +160,43 @@ class Store:
             raise NotFound(f"the image {name!r} was just removed", kind="image", name=name)
         return Image(self, row)
 
+    def find(self, name: str) -> Image | ManifestList:
+        """What ``name`` means, by the rules of :meth:`image`: an image, or an index of several."""
+        from buildlib.names import find
+
+        found = find(self.db, name)
+        return self._manifest_list(found, name) if ":" in found else self.image(found)
+
+    def manifest_list(self, name: str) -> ManifestList:
+        """The index that ``name`` means. Raises :class:`NotFound`, and :class:`UsageError` for the name of an image."""
+        from buildlib.errors import UsageError
+        from buildlib.names import find
+
+        found = find(self.db, name)
+        if ":" not in found:
+            raise UsageError(f"{name!r} is an image, not an index", hint="`buildlib manifest create` makes an index")
+        return self._manifest_list(found, name)
+
+    def _manifest_list(self, digest: str, name: str) -> ManifestList:
+        from buildlib.manifest_list import ManifestList
+        from buildlib.names import candidates
+
+        names = [row[0] for row in self.db.rows("SELECT name FROM names WHERE image = ? ORDER BY since", (digest,))]
+        called = [full for full in map(str, candidates(name)) if full in names]
+        return ManifestList(self, digest, (called or names or [None])[0])
+
+    def create_manifest_list(
+        self, name: str, images: Sequence[Image | str] = (), *, all: bool = False, access: Any = None,
+        annotations: Mapping[str, str] | None = None, replace: bool = False,
+    ) -> ManifestList:  # fmt: skip
+        """A new index called ``name``, of ``images`` as :meth:`ManifestList.add` takes them.
+
+        Raises :class:`NameInUse` when the name means something, unless ``replace``.
+        """
+        from buildlib.manifest_list import create
+
+        return create(self, name, images, all=all, access=access, annotations=annotations, replace=replace)
+
     def add_image(self, config: bytes, manifest: bytes, layers: Sequence[str], names: Iterable[str] = ()) -> Image:
         """Make ``layers`` (their ids, base first) an image, in one transaction: whole and named, or not there at all.
 
@@ -182,11 +220,22 @@ class Store:
 
         return pull(self, name, names, platform, progress, **options)
 
-    def push(self, image: Image | str, destination: str | None = None, **options: Any) -> Descriptor:
+    def pull_all(
+        self, name: str, *, names: Iterable[str] = (), platforms: Sequence[Platform] = (),
+        progress: Sink | None = None, **options: Any,
+    ) -> Image | ManifestList:  # fmt: skip
+        """As :meth:`pull`, but of an index all images, or those for ``platforms``, under the one name."""
+        from buildlib.transfer import pull_all
+
+        return pull_all(self, name, names, platforms, progress, **options)
+
+    def push(
+        self, image: Image | ManifestList | str, destination: str | None = None, **options: Any
+    ) -> Descriptor:
         """Copy an image out of the store; contract and options are those of :func:`buildlib.transfer.push`."""
         from buildlib.transfer import push
 
-        return push(self.image(image) if isinstance(image, str) else image, destination, **options)
+        return push(self.find(image) if isinstance(image, str) else image, destination, **options)
 
     # --- working containers -------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from buildlib.bases import has_transport
 from buildlib.errors import InvalidReference, NotFound, UsageError, from_os_error
 from buildlib.events import silent
 from buildlib.exchange import StoreDestination, StoreSource
+from buildlib.image import Image
 from buildlib.names import normalise
 from buildlib.oci import History, ImageConfig, Manifest, Platform, Reference
 from buildlib.transports.copy import copy
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from buildlib.events import Sink
-    from buildlib.image import Image
+    from buildlib.manifest_list import ManifestList
     from buildlib.oci import Descriptor
     from buildlib.store import Store
     from buildlib.transports import ImageSource
@@ -37,15 +38,67 @@ def pull(
     **options: Any,
 ) -> Image:
     """See :meth:`Store.pull`. ``options`` are those of the transport, such as ``access`` for registries."""
-    name = name if has_transport(name) else f"docker://{name}"
     if name.startswith("tarball:"):
         return _unpack(store, name.partition(":")[2], names)
-    destination = StoreDestination(store)
+    found = arrive(store, name, names, platform=platform, progress=progress, **options)
+    assert isinstance(found, Image)
+    return found
+
+
+def pull_all(
+    store: Store,
+    name: str,
+    names: Iterable[str] = (),
+    platforms: Sequence[Platform] = (),
+    progress: Sink | None = None,
+    **options: Any,
+) -> Image | ManifestList:
+    """See :meth:`Store.pull_all`."""
+    return arrive(store, name, names, multi_arch=platforms or "all", progress=progress, **options)
+
+
+def arrive(
+    store: Store,
+    name: str,
+    names: Iterable[str] = (),
+    *,
+    platform: Platform | None = None,
+    multi_arch: str | Sequence[Platform] = "system",
+    progress: Sink | None = None,
+    **options: Any,
+) -> Image | ManifestList:
+    """Bring an image into the store, or with another ``multi_arch`` (see :func:`copy`) than "system" an index."""
+    name = name if has_transport(name) else f"docker://{name}"
+    destination = StoreDestination(store, indexes=multi_arch != "system")
+    options = _with_access(name, options)
     with transports.writing(destination), closing(transports.source(name, tmp=store.tmp, **options)) as source:
         source.resolve()  # a registry knows only then which of several it is
         called = [normalise(each) for each in names] or names_of(source, name)
-        copy(source, destination, platform=platform, names=called, progress=progress or silent)
-    return destination.images[0]
+        if multi_arch != "system" and not called:
+            raise UsageError(f"{name}: an index needs a name", hint="say what it shall be called in the store")
+        copy(
+            source,
+            destination,
+            platform=platform,
+            multi_arch=multi_arch,
+            names=called,
+            progress=progress or silent,
+        )
+    found = destination.list or destination.images[0]
+    if name.startswith("docker://"):
+        from buildlib.places import note_pulled
+
+        note_pulled(store, source.reference, (found,) if isinstance(found, Image) else found.images)  # type: ignore[attr-defined]
+    return found
+
+
+def _with_access(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """``options`` with the logins and settings of this user where a registry is meant and nothing else was said."""
+    if not name.startswith("docker://") or options.get("access") is not None:
+        return options
+    from buildlib.registry.access import Access
+
+    return {**options, "access": Access.from_environment(os.environ, os.getuid())}
 
 
 def _unpack(store: Store, path: str, names: Iterable[str]) -> Image:
@@ -81,10 +134,12 @@ def _unpack(store: Store, path: str, names: Iterable[str]) -> Image:
 
 
 def push(
-    image: Image,
+    image: Image | ManifestList,
     destination: str | None = None,
     *,
     names: Sequence[str] = (),
+    platform: Platform | None = None,
+    multi_arch: str | Sequence[Platform] = "all",
     format: str | None = None,
     compression: str | None = None,
     level: int | None = None,
@@ -95,25 +150,48 @@ def push(
     """Copy an image out of the store to ``transport:…`` or a name in a registry, by default its own name.
 
     A layer that was pulled leaves as the bytes it came as, unless ``compression`` ("none", "gzip", "zstd"; ``level``)
-    or ``format`` ("oci", "docker") demands others; ``preserve_digests`` makes that an error. ``names`` are what a
-    destination that holds several images shall call it. ``options`` are those of the transport, such as ``access``.
-    Returns the descriptor of what was written. Raises :class:`TransportError`, :class:`DigestMismatch` for damage.
+    or ``format`` ("oci", "docker") demands others; ``preserve_digests`` makes that an error. Of an index all images
+    go, or those that ``multi_arch`` and ``platform`` choose as in :func:`buildlib.transports.copy.copy`. ``names`` are
+    what a destination that holds several images shall call it. ``options`` are those of the transport; without
+    ``access`` a registry is reached with this user's own logins and settings. Returns the descriptor of what was
+    written. Raises :class:`TransportError`, :class:`DigestMismatch` for damage.
     """
     where = destination or image.name
     if where is None:
         raise UsageError(f"image {image.id[:12]} has no name to push it to", hint="name a destination")
     where = where if has_transport(where) else f"docker://{where}"
-    with transports.writing(transports.destination(where, tmp=image.store.tmp, **options)) as target:
-        return copy(
-            StoreSource(image),
-            target,
-            names=names,
-            format=format,
-            compression=compression,
-            level=level,
-            preserve_digests=preserve_digests,
-            progress=progress,
-        )
+    options = _with_access(where, options)
+    if not isinstance(image, Image) and multi_arch == "system":
+        image = image.image(platform)
+    with closing(StoreSource(image, options.get("access"))) as source:
+        to_registry = where.startswith("docker://")
+        if to_registry:
+            from buildlib.places import neighbours
+
+            registry = Reference.parse(where.removeprefix("docker://")).registry
+            options["mount_from"] = neighbours(image.store, registry, source.origins)
+        with transports.writing(transports.destination(where, tmp=image.store.tmp, **options)) as target:
+            pushed = copy(
+                source,
+                target,
+                multi_arch=multi_arch,
+                names=names,
+                format=format,
+                compression=compression,
+                level=level,
+                preserve_digests=preserve_digests,
+                progress=progress,
+            )
+    if to_registry and multi_arch == "all":
+        from buildlib.places import note_pushed
+
+        note_pushed(image.store, image, pushed_options(format, compression, level), target, pushed)  # type: ignore[arg-type]
+    return pushed
+
+
+def pushed_options(format: str | None, compression: str | None, level: int | None) -> str:
+    """What decides, besides the image, what becomes of it on its way to a registry."""
+    return f"{format or ''},{compression or ''},{'' if level is None else level}"
 
 
 def names_of(source: ImageSource, name: str) -> list[str]:

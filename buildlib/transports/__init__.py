@@ -209,19 +209,35 @@ def parse(name: str) -> tuple[str, str] | None:
     return transport, rest
 
 
-def source(name: str, **options: Any) -> ImageSource:
-    """The image that ``transport:rest`` names. ``options`` are the transport's own, such as ``tmp``.
+COMMON = {"access", "tmp"}
+"""Options that may be given to every transport: how to reach registries, a folder for what has to be kept for a while.
+Those that have no use for them are not told."""
 
-    Raises :class:`UsageError` for an unknown transport, :class:`NotFound` and :class:`TransportError`.
+
+def source(name: str, **options: Any) -> ImageSource:
+    """The image that ``transport:rest`` names. ``options`` are those in :data:`COMMON` and the transport's own.
+
+    Raises :class:`UsageError` for an unknown transport or option, :class:`NotFound` and :class:`TransportError`.
     """
-    found: ImageSource = _module(name, "source").source(_split(name)[1], **options)
+    make = _module(name, "source").source
+    found: ImageSource = make(_split(name)[1], **_understood(name, make, options))
     return found
 
 
 def destination(name: str, **options: Any) -> ImageDestination:
-    """The place that ``transport:rest`` names; errors as :func:`source`."""
-    found: ImageDestination = _module(name, "destination").destination(_split(name)[1], **options)
+    """The place that ``transport:rest`` names; options and errors as for :func:`source`."""
+    make = _module(name, "destination").destination
+    found: ImageDestination = make(_split(name)[1], **_understood(name, make, options))
     return found
+
+
+def _understood(name: str, make: Any, options: dict[str, Any]) -> dict[str, Any]:
+    known = make.__kwdefaults__ or {}
+    strange = options.keys() - known - COMMON
+    if strange:
+        own = ", ".join(sorted(known.keys() - COMMON)) or "none"
+        raise UsageError(f"{name!r}: no option {sorted(strange)[0]!r}", hint=f"options of this transport: {own}")
+    return {key: value for key, value in options.items() if key in known}
 
 
 @contextmanager

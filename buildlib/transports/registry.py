@@ -14,13 +14,15 @@ from buildlib.registry.access import Access
 from buildlib.transports import Form
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from buildlib.content import Readable
     from buildlib.oci.index import Index
     from buildlib.oci.manifest import Manifest
     from buildlib.registry.client import RegistryClient
     from buildlib.transports import Blob
+
+    Neighbours = Callable[[str], Sequence[str]]
 
 SMALL = 1 << 20
 """Bytes: a blob that is not larger is sent in one request."""
@@ -32,9 +34,9 @@ def source(rest: str, *, access: Access | None = None, tmp: str | None = None) -
 
 
 def destination(
-    rest: str, *, access: Access | None = None, tmp: str | None = None, mount_from: Sequence[str] = ()
+    rest: str, *, access: Access | None = None, tmp: str | None = None, mount_from: Neighbours | None = None
 ) -> RegistryDestination:
-    """The place ``//name``. ``mount_from`` are repositories of the same registry that may hold the blobs already."""
+    """The place ``//name``. ``mount_from(digest)`` names repositories of the registry that may have a blob already."""
     return RegistryDestination(Reference.parse(_name(rest), default_tag="latest"), access or Access(), mount_from)
 
 
@@ -126,27 +128,36 @@ class RegistryDestination:
 
     form = Form(compression="compress")
 
-    def __init__(self, reference: Reference, access: Access, mount_from: Sequence[str] = ()) -> None:
+    def __init__(self, reference: Reference, access: Access, mount_from: Neighbours | None = None) -> None:
         self.name = f"docker://{reference}"
         self.reference = reference
+        self.present: set[str] = set()
+        """Digests of the blobs that the repository was found to have, or got."""
         endpoint = access.configuration.endpoints(reference)[-1]  # the place itself: mirrors are only read
         self.repository = endpoint.reference.repository
         self.client = access.client(endpoint, writing=True)
-        self._mount_from = [each for each in mount_from if each != self.repository]
+        self._mount_from = mount_from
         self._begun: dict[str, str] = {}
         """Uploads that a registry began when it was asked to mount, by digest."""
 
     def has(self, descriptor: Descriptor) -> bool:
         """Whether the repository has the blob, if need be by mounting it from a repository beside it."""
-        if self.client.has_blob(self.repository, descriptor.digest) in (descriptor.size, -1):
+        found = self.client.has_blob(self.repository, descriptor.digest) in (descriptor.size, -1)
+        if found or self._mount(descriptor.digest):
+            self.present.add(descriptor.digest)
             return True
-        for place in self._mount_from:
-            if self._begun.get(descriptor.digest):
-                break  # a registry that did not mount once does not mount at all
-            location = self.client.mount(self.repository, descriptor.digest, place)
+        return False
+
+    def _mount(self, digest: str) -> bool:
+        for place in self._mount_from(digest) if self._mount_from is not None else ():
+            if place == self.repository:
+                continue
+            location = self.client.mount(self.repository, digest, place)
             if location is None:
                 return True
-            self._begun[descriptor.digest] = location
+            if location:  # it does not mount from there: what it began is used for the upload, so ask no more
+                self._begun[digest] = location
+                break
         return False
 
     def push(self, blob: Blob) -> None:
@@ -156,6 +167,7 @@ class RegistryDestination:
             with blob.open() as reader:
                 data = reader.readall()
             self.client.put_blob(self.repository, blob.digest, data, location)
+            self.present.add(blob.digest)
             return
         upload = self.client.upload(self.repository, blob.open, blob.size, location)
         try:
@@ -164,6 +176,7 @@ class RegistryDestination:
         except BaseException:
             upload.cancel()
             raise
+        self.present.add(blob.descriptor.digest)
 
     def put(self, document: Manifest | Index) -> None:
         """Store a document under its digest."""
