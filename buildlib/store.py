@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from buildlib.cache import Cache
+    from buildlib.cache_exchange import Import
+    from buildlib.cache_mounts import CacheMounts
     from buildlib.check import Finding
     from buildlib.container import WorkingContainer
     from buildlib.content import ContentStore
@@ -108,6 +110,13 @@ class Store:
 
                 self._cache = Cache(self)
             return self._cache
+
+    @property
+    def cache_mounts(self) -> CacheMounts:
+        """The folders of cache mounts."""
+        from buildlib.cache_mounts import CacheMounts
+
+        return CacheMounts(self)
 
     @property
     def worker(self) -> Worker:
@@ -282,6 +291,18 @@ class Store:
         from buildlib.contexts import open_context
 
         return open_context(self, where, authorization=authorization, keep_git_dir=keep_git_dir)
+
+    def export_files(self, image: Image | str, to: str | int, *, timestamp: int | None = None) -> int:
+        """Write the files of an image into the folder ``to``, or as a plain archive to the descriptor ``to``.
+
+        The folder is made where it is missing; what is in it stays or is replaced, and links in it are not followed out
+        of it. Owners, modes, times and extended attributes are kept as far as this user may set them. ``timestamp``
+        (seconds since 1970) is the time of all files in an archive. Returns the number of bytes. Raises
+        :class:`CopyError`, :class:`StoreFull`, :class:`UsageError` for a folder in the store.
+        """
+        from buildlib.file_export import export_files
+
+        return export_files(self, self.image(image) if isinstance(image, str) else image, to, timestamp)
 
     # --- caches from and for elsewhere --------------------------------------------------------------------------------
 

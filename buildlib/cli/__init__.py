@@ -17,6 +17,7 @@ PROGRAM = "buildlib"
 
 MODULES = {
     "add": "add",
+    "cache": "cache",
     "check": "check",
     "commit": "commit",
     "config": "config",

@@ -26,6 +26,8 @@ OPERATIONS = {
     "digest": "buildlib.worker.operations.digest",
     "export": "buildlib.worker.operations.export",
     "extract": "buildlib.worker.operations.extract",
+    "files": "buildlib.worker.operations.files",
+    "fill": "buildlib.worker.operations.fill",
     "measure": "buildlib.worker.operations.measure",
     "merge": "buildlib.worker.operations.merge",
     "mkdir": "buildlib.worker.operations.mkdir",
@@ -38,7 +40,7 @@ OPERATIONS = {
     "umount": "buildlib.worker.operations.umount",
 }
 
-PRIVATE = frozenset({"changes", "copy", "digest", "mkdir", "read", "squash"})
+PRIVATE = frozenset({"changes", "copy", "digest", "files", "mkdir", "read", "squash"})
 """Operations that get a mount namespace of their own; see :class:`~buildlib.worker.workspace.Workspace`."""
 
 CONTAINED = frozenset({"run"})

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from buildlib.errors import NotFound
@@ -53,6 +54,7 @@ def _make(space: Workspace, cache: Cache, path: str) -> None:
     """Make the directory where it is missing; it appears under its name with everything in it."""
     if os.path.isdir(path):
         return
+    note(path, cache.id or cache.target)
     fresh = half_made(space.root, 1)
     os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
     os.mkdir(fresh, 0o700)
@@ -70,6 +72,14 @@ def _make(space: Workspace, cache: Cache, path: str) -> None:
         from buildlib.snapshot.tree import remove_tree
 
         remove_tree(fresh)
+
+
+def note(path: str, identity: str) -> None:
+    """Write down beside the folder ``path`` whose it is: its name does not tell."""
+    with suppress(OSError):  # it only serves people
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        with open(f"{path}.id", "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(identity)
 
 
 def _seed(space: Workspace, cache: Cache, fresh: str) -> None:
