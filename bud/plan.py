@@ -67,7 +67,7 @@ class _Planner:
         self.stages = dockerfile.stages
         self.options = options
         self.config_of = config_of
-        self.global_args = _platform_args(options, self.stages[-1].start.name)
+        self.global_args = platform_args(options, self.stages[-1].start.name)
         self.predefined = frozenset(self.global_args)
         self.declared: set[str] = set()
         self.bases: list[Origin] = []
@@ -265,7 +265,7 @@ class _Planner:
         return (f"one or more build args were not consumed: [{' '.join(sorted(unused))}]",) if unused else ()
 
 
-def _platform_args(options: Options, last_name: str) -> dict[str, str]:
+def platform_args(options: Options, last_name: str) -> dict[str, str]:
     """The ARGs that every Dockerfile has before its first line; a build argument overrides each."""
     args: dict[str, str] = {}
     for side, platform in (("BUILD", options.build_platform), ("TARGET", options.platform)):
