@@ -38,7 +38,7 @@ def build(store, busybox_tar, *lines, text=b"a"):
     return container, executed
 
 
-LINES = ("date +%s%N > /now; cat /f > /g", "cat /now > /again")
+LINES = ("cat /proc/sys/kernel/random/uuid > /now; cat /f > /g", "cat /now > /again")
 
 
 def test_a_cache_in_a_folder_serves_another_store(store, other, busybox_tar, tmp_path):
@@ -238,7 +238,7 @@ def test_a_record_counts_only_while_it_is_young_enough(store, busybox_tar):
 
 
 def test_what_followed_another_outcome_of_the_same_step_is_not_taken(store, busybox_tar):
-    lines = ("date +%s%N > /now", "cat /now > /again")
+    lines = ("cat /proc/sys/kernel/random/uuid > /now", "cat /now > /again")
     build(store, busybox_tar, *lines)
     base = store.pull(f"tarball:{busybox_tar}")
     with store.from_image(base, cache=True, no_cache=True) as container:

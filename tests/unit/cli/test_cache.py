@@ -52,7 +52,7 @@ def test_prune_keeps_young_records_and_as_much_as_it_may(call, store, busybox_ta
     assert records() == 3
     with store.db.transaction() as conn:
         oldest = "SELECT key FROM cache ORDER BY created LIMIT 1"
-        conn.execute(f"UPDATE cache SET used = used - 7200 WHERE key IN ({oldest})")  # noqa: S608 - a constant
+        conn.execute(f"UPDATE cache SET used = used - 7200 WHERE key IN ({oldest})")
     assert call("prune", "--filter", "until=1h").code == 0
     assert records() == 2
     assert call("prune", "--keep-storage", "150kB").code == 0

@@ -1,0 +1,95 @@
+"""The flags of ``bud`` about caches and outputs: what they ask for before a build, and what is done after it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from buildlib.cli.flags import BOOL, EACH, LIST, Flag
+from buildlib.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from bud.request import Request
+    from buildlib import Image, Store
+    from buildlib.cli.flags import Arguments
+
+FLAGS = (
+    Flag("cache-from", "also look steps up there: HOST/NAME, type=registry,ref=HOST/NAME or type=local,src=DIR; an "
+         "image with an inline cache serves too. Its author is trusted with what is built", kind=EACH, metavar="CACHE"),
+    Flag("cache-to", "write the cache there: HOST/NAME, type=registry,ref=…, type=local,dest=DIR (each with mode=max "
+         "for all stages) or type=inline, into the image. It shows commands and ARGs", kind=EACH, metavar="CACHE"),
+    Flag("cache-ttl", "take nothing from the cache that is older, like 24h; 0 is the same as --no-cache",
+         metavar="DURATION"),
+    Flag("explain", "say of each step that is executed why the cache did not have it", kind=BOOL),
+    Flag("metadata-file", "write digests and names of the image to this file, as JSON", metavar="FILE"),
+    Flag("no-cache-filter", "look these up nowhere: names of stages, lines (12) or ranges of lines (12-20)", kind=LIST,
+         metavar="STAGE|LINE"),
+    Flag("output", "also write the result there: DIR, - (tar to stdout) or type=local|tar|oci|docker|image|registry "
+         "with dest=PATH or name=NAME; several are fine", short="o", kind=EACH, metavar="OUTPUT"),
+    Flag("push", "push the image by all its names when it is built", kind=BOOL),
+    Flag("squash", "make one layer of all new layers", kind=BOOL),
+    Flag("squash-all", "make one layer of everything, the base included", kind=BOOL),
+)  # fmt: skip
+
+
+def extend(request: Request, args: Arguments) -> Request:
+    """The request with what these flags say. Raises :class:`UsageError`."""
+    from bud import outputs
+    from bud.caching import CacheOptions, check_filters, parse_duration
+
+    wanted = [outputs.parse_output(text) for text in args.output]
+    outputs.check(wanted)
+    if args.squash and args.squash_all:
+        raise UsageError("--squash and --squash-all may not be used together")
+    if any(each.dest == outputs.STDOUT for each in wanted) and os.isatty(1):
+        raise UsageError("an archive is not written to a terminal", hint="redirect standard output")
+    names = dict.fromkeys((*request.names, *outputs.names_of(wanted)))
+    if args.push and not names:
+        raise UsageError("--push needs a name to push by", hint="give one with --tag")
+    ttl = parse_duration(args.cache_ttl) if args.cache_ttl is not None else None
+    check_filters(args.no_cache_filter, [stage.label for stage in request.dockerfile.stages])
+    remote = [*args.cache_from, *args.cache_to]
+    options = CacheOptions(
+        args.cache_from, args.cache_to, ttl, tuple(args.no_cache_filter), args.explain,
+        _access(args) if any("type=local" not in where and "type=inline" not in where for where in remote) else None,
+    )  # fmt: skip
+    if not request.layers:
+        options = options._replace(sources=(), targets=())  # as buildah: there is nothing to look up
+    if (args.squash or args.squash_all) and options.inline:
+        raise UsageError("a squashed image can't hold its cache", hint="use type=registry or type=local")
+    return request._replace(
+        names=tuple(names), caching=options, squash_all=args.squash_all, no_cache=request.no_cache or ttl == 0
+    )
+
+
+def finish(store: Store, image: Image, names: tuple[str, ...], args: Arguments) -> None:
+    """Write what was asked for, and print the id unless standard output got something else."""
+    from bud import outputs
+
+    wanted = [outputs.parse_output(text) for text in args.output]
+    access: dict[str, Any] = {"access": _access(args)} if args.push or any(each.push for each in wanted) else {}
+    sys.stdout.flush()
+    outputs.write(store, image, wanted, sys.stdout.fileno() if wanted else 1, **access)
+    if args.push:
+        outputs.push(image, names, None, None, **access)
+    if args.metadata_file is not None:
+        outputs.write_metadata(args.metadata_file, image, names)
+    if args.iidfile is not None:
+        with open(args.iidfile, "w", encoding="ascii") as file:
+            file.write(f"sha256:{image.id}")
+    elif not any(each.dest == outputs.STDOUT for each in wanted):
+        sys.stdout.write(f"{image.id}\n")
+        sys.stdout.flush()
+
+
+def _access(args: Arguments) -> Any:
+    """How registries are reached, with this user's logins and settings."""
+    from buildlib import Access
+
+    settings: dict[str, Any] = {"tls_verify": args.tls_verify}
+    if args.authfile:
+        settings["auth_files"] = (args.authfile,)
+    return Access.from_environment(os.environ, os.geteuid(), **settings)
