@@ -1,6 +1,7 @@
 """The command ``bud``, which is ``buildlib build`` too: reads flags and files, builds, prints the image's id.
 
-The only part of ``bud`` that reads environment, working directory and standard input. Progress goes to stderr.
+With :mod:`bud.arguments` the only part of ``bud`` that reads environment, working directory and standard input.
+Progress goes to stderr.
 """
 
 from __future__ import annotations
@@ -8,23 +9,21 @@ from __future__ import annotations
 import os
 import sys
 
+from bud import results
+from bud.results import FLAGS
 from buildlib.cli.flags import BOOL, EACH, NUMBER, Flag, HelpWanted, Verb, parse
-from buildlib.errors import BuildlibError, RunError, UsageError
+from buildlib.errors import BuildlibError, RunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bud.build import Request, SecretSource
+    from bud.request import Request
+    from buildlib import Store
     from buildlib.cli.flags import Arguments
 
 OWN_FAILURE = 125
 INTERRUPTED = 130
-DOCKERFILES = ("Containerfile", "Dockerfile")
-"""What a context's Dockerfile may be called, in the order of buildah."""
-
-_PULL = {"true": "always", "always": "always", "false": "missing", "missing": "missing", "ifmissing": "missing",
-         "newer": "newer", "ifnewer": "newer", "never": "never"}  # fmt: skip
 VERB = Verb(
     "build",
     "Build an image from a Dockerfile",
@@ -32,20 +31,23 @@ VERB = Verb(
     positionals=(0, 1),
     aliases=("bud",),
     example="bud -t localhost/site:1.4 .\nbud --target test --build-arg VERSION=2 -f docker/Dockerfile .",
-    details="CONTEXT is the folder that COPY and ADD take from, by default the current one. Prints the id of the\n"
-    "image; what goes on is told on stderr. The exit code is that of a RUN that failed.",
+    details="CONTEXT is what COPY and ADD take from: a folder (by default the current one), a git repository with\n"
+    "#REF:FOLDER, the URL of an archive or a Dockerfile, or - for either from stdin. Prints the id of the image;\n"
+    "what goes on is told on stderr. The exit code is that of a RUN that failed.",
     flags=(
+        Flag("allow", "what RUN may ask for: security.insecure, device or device=NAME", kind=EACH, metavar="RIGHT"),
         Flag("annotation", "an annotation of the manifest, KEY=VALUE", kind=EACH, metavar="KEY=VALUE"),
         Flag("authfile", "file with credentials for registries", metavar="FILE", no_op=True),
         Flag("build-arg", "a value for an ARG; NAME alone takes the one of the environment", kind=EACH,
              metavar="NAME[=VALUE]"),
         Flag("build-arg-file", "a file with NAME=VALUE lines", kind=EACH, metavar="FILE"),
-        Flag("build-context", "an additional build context", kind=EACH, metavar="NAME=WHERE", later=True),
-        Flag("cache-from", "where to look for cache records", kind=EACH, later=True),
-        Flag("cache-to", "where to put cache records", kind=EACH, later=True),
+        Flag("build-context", "an additional build context: a folder, URL, git repository, docker-image://IMAGE, "
+             "oci-layout://FOLDER or target:STAGE", kind=EACH, metavar="NAME=WHERE"),
         Flag("compress", "accepted", kind=BOOL, no_op=True),
         Flag("disable-compression", "layers are stored unpacked anyway", short="D", kind=BOOL, no_op=True),
         Flag("disable-content-trust", "accepted", kind=BOOL, no_op=True),
+        Flag("dry-run", "print the plan and do nothing", kind=BOOL),
+        Flag("emit-python", "print a Python script that builds the same image, and do nothing", kind=BOOL),
         Flag("env", "a variable of the image", kind=EACH, metavar="NAME[=VALUE]"),
         Flag("file", "the Dockerfile; - reads it from stdin", short="f", metavar="FILE"),
         Flag("force-rm", "remove the container of a failed RUN as well", kind=BOOL),
@@ -55,32 +57,33 @@ VERB = Verb(
         Flag("ignorefile", "the ignore file, instead of .dockerignore", metavar="FILE"),
         Flag("iidfile", "write the id of the image to this file instead of stdout", metavar="FILE"),
         Flag("isolation", "accepted; there is one kind", metavar="KIND", env="BUILDAH_ISOLATION", no_op=True),
-        Flag("jobs", "how many stages are built at once", kind=NUMBER, no_op=True),
+        Flag("jobs", "how many stages are built at once, by default one a processor; 0: all that can be", kind=NUMBER,
+             metavar="N"),
         Flag("label", "a label of the image, KEY=VALUE", kind=EACH, metavar="KEY=VALUE"),
         Flag("layers", "a layer and a cache record for each step", kind=BOOL, default=True, env="BUILDAH_LAYERS"),
         Flag("network", "network of RUN: host or none", metavar="NETWORK", default="host"),
         Flag("no-cache", "look nothing up in the cache", kind=BOOL),
-        Flag("output", "where to put the result", short="o", kind=EACH, later=True),
+        Flag("on-error", "what becomes of the container of a failed RUN: keep, fail (remove it) or shell (look in)",
+             metavar="WHAT", default="keep"),
         Flag("platform", "os/arch[/variant] of the image", metavar="PLATFORM"),
         Flag("progress", "auto, plain or none", metavar="KIND", default="auto"),
         Flag("pull", "when to fetch base images: always, missing, newer or never", metavar="POLICY", default="missing",
              bare="always"),
         Flag("pull-always", "the same as --pull=always", kind=BOOL),
         Flag("pull-never", "the same as --pull=never", kind=BOOL),
-        Flag("push", "push the image when it is built", kind=BOOL, later=True),
         Flag("quiet", "do not tell how it goes on", short="q", kind=BOOL),
         Flag("rewrite-timestamp", "give no file a later time than --source-date-epoch", kind=BOOL),
         Flag("rm", "remove the containers of a build that went well", kind=BOOL, default=True, no_op=True),
         Flag("secret", "a secret for RUN --mount=type=secret", kind=EACH, metavar="id=ID,src=FILE|env=NAME"),
         Flag("source-date-epoch", "the time of the image and its history, in seconds (or $SOURCE_DATE_EPOCH)",
              kind=NUMBER, metavar="SECONDS"),
-        Flag("squash", "make one layer of all new layers", kind=BOOL),
-        Flag("ssh", "an SSH agent for RUN --mount=type=ssh", kind=EACH, later=True),
+        Flag("ssh", "an SSH agent or keys for RUN --mount=type=ssh", kind=EACH, metavar="ID[=SOCKET|KEY[,KEY]]"),
         Flag("tag", "a name for the image", short="t", kind=EACH, metavar="NAME"),
         Flag("target", "the stage to build, by default the last", metavar="STAGE"),
         Flag("timestamp", "the time of the image, its history and all new files, in seconds", kind=NUMBER,
              metavar="SECONDS"),
         Flag("tls-verify", "require HTTPS and verify certificates", kind=BOOL, default=True, no_op=True),
+        *FLAGS,
     ),
 )  # fmt: skip
 
@@ -92,7 +95,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _build(parse(VERB, words, os.environ))
+        only_explain = words[:1] == ["explain"]
+        args = parse(VERB, words[1:] if only_explain else words, os.environ)
+        args.values["only_explain"] = only_explain
+        return _build(args)
     except HelpWanted:
         from buildlib.cli.help import verb_help
 
@@ -122,188 +128,50 @@ def _report(error: BuildlibError) -> int:
     return error.exit_code if isinstance(error, RunError) and error.exit_code else OWN_FAILURE
 
 
-# --- from flags to a request ------------------------------------------------------------------------------------------
-
-
 def _build(args: Arguments) -> int:
-    from bud.build import build
+    from bud import arguments
     from bud.errors import StepFailed
-    from bud.progress import Progress
-
-    _check(args)
-    request = _request(args)
-    quiet = args.quiet or args.progress in ("none", "quiet")
     from buildlib import Store
 
+    arguments.check(args)
+    # What is wrong with a folder, a Dockerfile or a flag is found before there is a store.
+    request = arguments.request_of(args) if arguments.is_here(args) else None
     try:
         with Store.open(args.root or None) as store:
-            image = build(store, request, Progress(None if quiet else sys.stderr))
+            if request is not None:
+                return _with(store, request, args)
+            with arguments.fetched(store, args) as request:
+                return _with(store, request, args)
     except StepFailed as error:
         if args.root and error.hint:
             error.hint = error.hint.replace("buildlib run", f"buildlib --root {args.root} run")
         raise
-    if args.iidfile is not None:
-        with open(args.iidfile, "w", encoding="ascii") as file:
-            file.write(f"sha256:{image.id}")
-    else:
-        sys.stdout.write(f"{image.id}\n")
-        sys.stdout.flush()
+
+
+def _with(store: Store, request: Request, args: Arguments) -> int:
+    """Do what is asked for: build, or only tell."""
+    from bud.build import Build
+    from bud.progress import Progress
+
+    request = results.extend(request, args)
+    quiet = args.quiet or args.progress in ("none", "quiet")
+    if args.values.get("only_explain"):
+        from bud.explain import explain
+
+        sys.stdout.writelines(one.describe() for one in explain(store, request))
+        return 0
+    with Build(store, request, Progress(None if quiet else sys.stderr)) as build:
+        if args.dry_run:
+            sys.stdout.write(build.plan().describe())
+            return 0
+        if args.emit_python:
+            from bud.emit import script
+
+            sys.stdout.write(script(build))
+            return 0
+        image = build.run()
+    results.finish(store, image, request.names, args)
     return 0
-
-
-def _request(args: Arguments) -> Request:
-    from bud import dockerignore
-    from bud.build import Request
-    from bud.plan import Options, is_proxy
-    from bud.stages import read_dockerfile
-    from buildlib import Platform
-
-    context = _context(args.positionals[0] if args.positionals else ".")
-    path, data, name = _dockerfile(context, args.file)
-    dockerfile = read_dockerfile(data, name)
-    ignore = dockerignore.read(dockerignore.find(context, path, args.ignorefile))
-    host, platform = Platform.host(), Platform.parse(args.platform) if args.platform else None
-    epoch, build_args = _epoch(args), _build_args(args)
-    if epoch is not None:
-        build_args.setdefault("SOURCE_DATE_EPOCH", str(epoch))
-    environment = os.environ if args.http_proxy else {}
-    proxy = {name: value for name, value in (*environment.items(), *build_args.items()) if is_proxy(name)}
-    options = Options(build_args, args.target or "", str(platform or host), str(host), base=args.values["from"] or "")
-    return Request(
-        dockerfile,
-        context,
-        ignore,
-        options,
-        platform,
-        tuple(args.tag),
-        args.layers,
-        args.no_cache,
-        _pull(args),
-        _pairs(args.label, "--label"),
-        _pairs(args.annotation, "--annotation"),
-        tuple(_from_environment(args.env).items()),
-        _secrets(args.secret),
-        proxy,
-        "host" if args.network == "default" else args.network,
-        args.format,
-        args.squash,
-        args.timestamp,
-        epoch,
-        args.rewrite_timestamp,
-        not args.force_rm,
-    )
-
-
-def _context(path: str) -> str:
-    if path == "-" or "://" in path or path.startswith("git@"):
-        raise UsageError(f"the context {path} is not supported yet", hint="give a folder")
-    if not os.path.isdir(path):
-        problem = "is not a folder" if os.path.exists(path) else "is not there"
-        raise UsageError(f"the context {path} {problem}", hint="give the folder that COPY and ADD take from")
-    return path
-
-
-def _dockerfile(context: str, file: str | None) -> tuple[str | None, bytes, str]:
-    """Path (None for standard input), content and the name for messages."""
-    if file == "-":
-        return None, sys.stdin.buffer.read(), "stdin"
-    if file is None:
-        candidates = [os.path.join(context, name) for name in DOCKERFILES]
-        path = next((path for path in candidates if os.path.exists(path)), None)
-        if path is None:
-            hint = "name another with --file"
-            raise UsageError(f"there is no Dockerfile in {context}", hint=hint)
-    else:
-        # Like buildah: seen from here, else from the context.
-        path = file if os.path.exists(file) else os.path.join(context, file)
-    with open(path, "rb") as opened:
-        return path, opened.read(), os.path.relpath(path, context) if file is None else file
-
-
-def _build_args(args: Arguments) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for path in args.build_arg_file:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            lines = (line.strip() for line in file)
-            found.update(_from_environment([line for line in lines if line and not line.startswith("#")]))
-    found.update(_from_environment(args.build_arg))
-    return found
-
-
-def _from_environment(words: Sequence[str]) -> dict[str, str]:
-    """``NAME=VALUE`` as it is; a bare ``NAME`` takes the value of this process, and is left out if there is none."""
-    found: dict[str, str] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not name:
-            raise UsageError(f"{word!r} has no name", hint="write NAME=VALUE")
-        if equals:
-            found[name] = value
-        elif name in os.environ:
-            found[name] = os.environ[name]
-    return found
-
-
-def _pairs(words: Sequence[str], flag: str) -> dict[str, str]:
-    pairs = dict(word.partition("=")[::2] for word in words)
-    if "" in pairs:
-        raise UsageError(f"{flag} has no name", hint=f"write {flag} KEY=VALUE")
-    return pairs
-
-
-def _pull(args: Arguments) -> str:
-    policy = "always" if args.pull_always else "never" if args.pull_never else _PULL.get(args.pull.lower())
-    if policy is None:
-        raise UsageError(f"unknown pull policy {args.pull!r}", hint="one of always, missing, newer, never")
-    return policy
-
-
-def _epoch(args: Arguments) -> int | None:
-    """What a flag says, else the environment, which a --timestamp overrides."""
-    text = os.environ.get("SOURCE_DATE_EPOCH")
-    if args.timestamp is not None:
-        if args.source_date_epoch is not None:
-            raise UsageError("--timestamp and --source-date-epoch may not be used together")
-        return None
-    if args.source_date_epoch is not None or not text:
-        epoch: int | None = args.source_date_epoch
-        return epoch
-    try:
-        return int(text)
-    except ValueError:
-        raise UsageError(f"SOURCE_DATE_EPOCH is {text[:60]!r}, which is no number of seconds") from None
-
-
-def _check(args: Arguments) -> None:
-    for name, allowed in (
-        ("format", ("oci", "docker")),
-        ("network", ("host", "none", "default")),
-        ("progress", ("auto", "plain", "none", "quiet")),
-    ):
-        if args.values[name] not in allowed:
-            raise UsageError(f"--{name} can't be {args.values[name]!r}", hint=f"one of {', '.join(allowed)}")
-
-
-def _secrets(words: Sequence[str]) -> dict[str, SecretSource]:
-    from bud.build import SecretSource
-
-    found: dict[str, SecretSource] = {}
-    for word in words:
-        fields = dict(field.partition("=")[::2] for field in word.split(","))
-        id = fields.get("id", "")
-        file = fields.get("src") or fields.get("source")
-        kind = fields.get("type") or ("env" if "env" in fields else "file" if file else None)
-        unknown = fields.keys() - {"id", "src", "source", "env", "type"}
-        if not id or unknown or kind not in (None, "env", "file"):
-            raise UsageError(f"--secret {word} can't be read", hint="write id=ID,src=FILE or id=ID,env=NAME")
-        if kind == "file" or (kind is None and id not in os.environ):
-            path = file or id
-            if not os.path.exists(path):
-                raise UsageError(f"the secret {id} is to be read from {path}, which is not there")
-            found[id] = SecretSource("file", os.path.abspath(path))
-        else:
-            found[id] = SecretSource("env", fields.get("env") or file or id)
-    return found
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ def _with_shell(args: tuple[str, ...], shell: bool, scope: Scope) -> tuple[str, 
 
 def _cmd(cmd: Cmd, context: Context) -> Step:
     args = tuple(as_json(arg) for arg in _with_shell(cmd.args, cmd.shell, context.scope))
-    context.scope.cmd_is_set = True
+    context.scope.cmd_is_set = context.scope.args_escaped = True
     return _config(cmd.at, f"CMD {quote_list(args)}", ("cmd", args), ("args_escaped", True))
 
 
@@ -125,6 +125,8 @@ def _entrypoint(entrypoint: Entrypoint, context: Context) -> Step:
     changes: list[tuple[str, object]] = [("entrypoint", args or None)]
     if not context.scope.cmd_is_set:
         changes.append(("cmd", None))
+        if context.scope.args_escaped:  # it stays what it was
+            changes.append(("args_escaped", True))
     return _config(entrypoint.at, f"ENTRYPOINT {quote_list(args)}", *changes)
 
 
@@ -262,6 +264,7 @@ def _copy(copy: Copy, context: Context) -> Step:
     chown, chmod = scope.expand(copy.chown, copy.at), scope.expand(copy.chmod, copy.at)
     checksum = scope.expand(copy.checksum, copy.at)
     _check_copy(copy, sources, chmod, checksum)
+    _check_link(copy, chown)
     contents = tuple(
         (heredoc.name, scope.expand_body(heredoc, copy.at) if heredoc.expand else heredoc.text())
         for heredoc in copy.heredocs
@@ -305,6 +308,13 @@ def _check_copy(copy: Copy, sources: tuple[str, ...], chmod: str, checksum: str)
     if checksum and not is_remote(sources[0]):
         problem = "--checksum is for a remote source: a URL or a git repository"
         raise copy.at.error(problem, _flag(copy, "checksum"))
+
+
+def _check_link(copy: Copy, chown: str) -> None:
+    named = [part for part in chown.split(":", 1) if part and part != "root" and not part.isdigit()]
+    if copy.link and named:
+        problem = f"with --link nobody knows who {named[0][:60]} is: files are copied into an empty root"
+        raise copy.at.error(problem, _flag(copy, "chown"), expected="a number", hint="use numbers, or no --link")
 
 
 def _flag(copy: Copy, name: str) -> int:

@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from bud.calls import Call
+
 
 class DockerfileError(BuildlibError):
     """A Dockerfile, or the ignore file beside it, that can't be meant.
@@ -51,6 +53,8 @@ class StepFailed(RunError):
     file: str
     line: int | None
     instruction: str
+    call: Call | None = None
+    """What was called on the container."""
 
 
 def visible(text: str) -> str:

@@ -5,12 +5,24 @@ A pure function of the Dockerfile, the options and the configs of the base image
 
 from __future__ import annotations
 
+from bud import contexts
 from bud.dispatch import Context, dispatch, join_workdir
 from bud.errors import did_you_mean
 from bud.instructions import Arg, Copy
 from bud.mounts import MountError, parse_mount, settle
 from bud.scope import DEFAULT_PATH, Scope, expand_at
-from bud.stages import Need, base_stage, check_cycles, find_stage, find_target, needs, onbuild_of, reachable, triggers
+from bud.stages import (
+    Need,
+    base_stage,
+    check_cycles,
+    find_stage,
+    find_target,
+    in_order,
+    needs,
+    onbuild_of,
+    reachable,
+    triggers,
+)
 from bud.steps import BaseConfig, ConfigStep, Origin, Plan, RunMount, StagePlan
 from buildlib.errors import NotFound, UsageError
 
@@ -39,8 +51,8 @@ class Options(NamedTuple):
     """Of the image: os/architecture[/variant]."""
     build_platform: str = "linux/amd64"
     """Of this machine."""
-    contexts: frozenset[str] = frozenset()
-    """Names of additional build contexts; such a name goes before a stage and before an image."""
+    contexts: Mapping[str, str] = {}
+    """Additional build contexts, as :func:`bud.contexts.read_names` gives them."""
     base: str = ""
     """Replaces the image of the first FROM."""
 
@@ -71,6 +83,8 @@ class _Planner:
         self.predefined = frozenset(self.global_args)
         self.declared: set[str] = set()
         self.bases: list[Origin] = []
+        self.replaced: set[int] = set()
+        """Stages in whose place an additional context stands."""
         self.platforms: list[str] = []
         self.configs: dict[int, BaseConfig] = {}
         self.triggered: dict[int, tuple[Instruction, ...]] = {}
@@ -81,8 +95,8 @@ class _Planner:
         for stage in self.stages:
             self.bases.append(self.base_of(stage))
         target = find_target(self.dockerfile, self.options.target)
-        wanted = self.wanted(target)
-        planned = tuple(self.plan_stage(stage) for stage in self.stages if stage.number in wanted)
+        order = in_order(self.wanted(target))
+        planned = tuple(self.plan_stage(self.stages[number]) for number in order)
         return Plan(planned, target, self.warnings())
 
     def read_global_args(self) -> None:
@@ -106,20 +120,30 @@ class _Planner:
             missing = ", ".join(sorted(expansion.missing))
             hint = f"{missing} has no value: give the ARG before FROM a default" if missing else None
             raise start.at.error(f"the base image {start.base} is empty once it is expanded", hint=hint)
-        if start.name and start.name in self.options.contexts:
-            return Origin("named", start.name)
+        instead = self.context_for(start.name, platform) if start.name else None
+        if instead is not None:
+            self.replaced.add(stage.number)
+            return instead
         if stage.number == 0 and self.options.base:
             base = self.options.base
+        instead = self.context_for(base, platform)
+        if instead is not None:
+            return instead
         number = base_stage(self.stages, stage.number, base)
-        if number is not None:
-            return Origin("stage", self.stages[number].label, number)
-        return self.outside(base)
+        return self.stage_origin(number) if number is not None else _image(base)
 
-    def outside(self, name: str) -> Origin:
-        """An image or an additional context."""
-        if name in self.options.contexts:
-            return Origin("named", name)
-        return Origin("scratch") if name == _SCRATCH else Origin("image", name)
+    def stage_origin(self, number: int) -> Origin:
+        return Origin("stage", self.stages[number].label, number)
+
+    def context_for(self, name: str, platform: str) -> Origin | None:
+        """The additional context (or, for ``target:``, the stage) that goes before what is called ``name``."""
+        found = contexts.find(self.options.contexts, name, platform or self.options.platform)
+        if found is None:
+            return None
+        where = self.options.contexts[found]
+        if not where.startswith(contexts.TARGET):
+            return Origin("named", found)
+        return self.stage_origin(find_target(self.dockerfile, where.removeprefix(contexts.TARGET)))
 
     def platform_of(self, stage: Stage) -> str:
         text = stage.start.platform
@@ -134,15 +158,18 @@ class _Planner:
             raise stage.start.at.error(f"{platform[:60]} is no platform", offset, expected="os/architecture[/variant]")
         return platform
 
-    def wanted(self, target: int) -> set[int]:
-        """The stages that the target needs; ONBUILD triggers may bring in more of them, so it is done in rounds."""
+    def wanted(self, target: int) -> dict[int, set[int]]:
+        """The stages that the target needs, each with those that it needs itself.
+
+        ONBUILD triggers may bring in more of them, so it is done in rounds.
+        """
         while True:
             edges = {stage.number: self.edges(stage) for stage in self.stages}
             check_cycles(self.stages, edges)
             found = reachable(target, edges)
             new = [number for number in sorted(found) if number not in self.triggered]
             if not new:
-                return found
+                return {number: edges[number] for number in found}
             for number in new:
                 self.start(self.stages[number])
 
@@ -150,7 +177,7 @@ class _Planner:
         """Learn a needed stage's base config and the triggers in it."""
         base = self.bases[stage.number]
         if base.kind == "stage":
-            texts = onbuild_of(self.stages[base.stage])
+            texts = () if base.stage in self.replaced else onbuild_of(self.stages[base.stage])
         elif base.kind == "scratch":
             self.configs[stage.number] = BaseConfig(working_dir="/")
             texts = ()
@@ -171,7 +198,7 @@ class _Planner:
 
     def instructions(self, stage: Stage) -> tuple[Instruction, ...]:
         # A stage that an additional context replaces is that context and nothing else.
-        if self.bases[stage.number] == Origin("named", stage.start.name):
+        if stage.number in self.replaced:
             return ()
         return self.triggered.get(stage.number, ()) + stage.instructions
 
@@ -179,26 +206,29 @@ class _Planner:
         base = self.bases[stage.number]
         found = {base.stage} if base.kind == "stage" else set()
         for need in needs(self.stages, self.instructions(stage)):
-            if need.stage is not None and need.name not in self.options.contexts:
-                found.add(need.stage)
+            instead = self.context_for(need.name, self.platforms[stage.number])
+            number = need.stage if instead is None else instead.stage
+            if number is not None and number >= 0:
+                found.add(number)
         return found
 
     def origin(self, stage: Stage, need: Need) -> Origin:
-        if need.name in self.options.contexts:
-            return Origin("named", need.name)
+        instead = self.context_for(need.name, self.platforms[stage.number])
+        if instead is not None:
+            return instead
         if need.stage is None:
-            return self.outside(need.name)
+            return _image(need.name)
         if need.stage >= stage.number:
             name = self.stages[need.stage].label
             raise need.by.at.error(f"the stage {name} comes later than this", hint="move it up")
-        return Origin("stage", self.stages[need.stage].label, need.stage)
+        return self.stage_origin(need.stage)
 
     def plan_stage(self, stage: Stage) -> StagePlan:
         base = self.bases[stage.number]
         steps: list[Step] = []
         if base.kind == "stage":
             scope = self.scopes[base.stage].child()
-            if onbuild_of(self.stages[base.stage]):
+            if base.stage not in self.replaced and onbuild_of(self.stages[base.stage]):
                 steps.append(ConfigStep(None, (("on_build", None),), None))
         else:
             scope = Scope.of_image(self.configs[stage.number])
@@ -263,6 +293,10 @@ class _Planner:
             and name not in self.predefined
         ]
         return (f"one or more build args were not consumed: [{' '.join(sorted(unused))}]",) if unused else ()
+
+
+def _image(name: str) -> Origin:
+    return Origin("scratch") if name == _SCRATCH else Origin("image", name)
 
 
 def platform_args(options: Options, last_name: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from _thread import allocate_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,16 +11,18 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Writes to a text stream, or nowhere when there is none. One step at a time."""
+    """Writes to a text stream, or nowhere when there is none. Thread-safe: steps go on at the same time."""
 
     def __init__(self, out: TextIO | None) -> None:
         self.out = out
         self._number = 0
+        self._lock = allocate_lock()
 
     def step(self, title: str) -> StepProgress:
         """Begin a step."""
-        self._number += 1
-        step = StepProgress(self, self._number)
+        with self._lock:
+            self._number += 1
+            step = StepProgress(self, self._number)
         step.say(title)
         return step
 
@@ -27,15 +30,22 @@ class Progress:
         """Say something that is worth to know."""
         self.write(f"[Warning] {text}\n")
 
+    def close(self) -> None:
+        """The build is over, or something else needs the terminal; here, nothing is held back anyway."""
+
     def write(self, text: str) -> None:
         """Raw text."""
-        if self.out is not None:
-            self.out.write(text)
-            self.out.flush()
+        if self.out is not None and text:
+            with self._lock:
+                self.out.write(text)
+                self.out.flush()
 
 
 class StepProgress:
     """One step; a stream for what its command prints."""
+
+    log: str | None = None
+    """The path of the file with all that it printed, where there is one."""
 
     def __init__(self, progress: Progress, number: int) -> None:
         self._progress = progress
@@ -63,10 +73,6 @@ class StepProgress:
         """The step is over."""
         if self._line:
             self.write("\n")
-        if error is not None:
-            self.say(f"ERROR: {error}")
-        elif cached:
-            self.say("CACHED")
-        else:
-            self.say(f"DONE {time.monotonic() - self._began:.1f}s")
-        self._progress.write("\n")
+        seconds = time.monotonic() - self._began
+        how = f"ERROR: {error}" if error is not None else "CACHED" if cached else f"DONE {seconds:.1f}s"
+        self.say(f"{how}\n")

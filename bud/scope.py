@@ -35,6 +35,7 @@ class Scope:
         self.working_dir = ""
         self.user = ""
         self.shell: tuple[str, ...] = ()
+        self.args_escaped = False
         self.cmd_is_set = False
         """Whether this stage itself has a CMD."""
 
@@ -46,6 +47,7 @@ class Scope:
             name, _, value = item.partition("=")
             scope.set_env(name, value)
         scope.working_dir, scope.user, scope.shell = config.working_dir, config.user, config.shell
+        scope.args_escaped = config.args_escaped
         return scope
 
     def child(self) -> Scope:
@@ -56,6 +58,7 @@ class Scope:
         scope.image_env = dict(self.image_env)
         scope.args = dict(self.args)
         scope.working_dir, scope.user, scope.shell = self.working_dir, self.user, self.shell
+        scope.args_escaped = self.args_escaped
         return scope
 
     def set_env(self, name: str, value: str) -> None:

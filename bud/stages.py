@@ -195,3 +195,14 @@ def reachable(target: int, edges: Mapping[int, Iterable[int]]) -> set[int]:
             found.add(number)
             todo.extend(edges.get(number, ()))
     return found
+
+
+def in_order(edges: Mapping[int, Iterable[int]]) -> list[int]:
+    """All of ``edges``, each after what it needs, and otherwise as they stand in the file."""
+    left = {number: set(needed) for number, needed in sorted(edges.items())}
+    order: list[int] = []
+    while left:
+        number = next(number for number, needed in left.items() if not needed & left.keys())
+        order.append(number)
+        del left[number]
+    return order

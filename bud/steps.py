@@ -26,6 +26,7 @@ class BaseConfig(NamedTuple):
     user: str = ""
     shell: tuple[str, ...] = ()
     on_build: tuple[str, ...] = ()
+    args_escaped: bool = False
 
 
 class Origin(NamedTuple):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from buildlib.container.mounts import Bind, Cache, Content, Secret, Ssh, Tmpfs
     from buildlib.container.run import RunResult
     from buildlib.contexts import Context
+    from buildlib.emulation import can_run
     from buildlib.errors import BuildlibError
     from buildlib.image import Image
     from buildlib.oci import Descriptor, Digest, ImageConfig, Manifest, Platform, Reference
@@ -53,6 +54,7 @@ __all__ = [
     "Store",
     "Tmpfs",
     "WorkingContainer",
+    "can_run",
     "errors",
     "events",
     "from_",
@@ -81,6 +83,7 @@ _HOMES = {
     "Store": "store",
     "Tmpfs": "container.mounts",
     "WorkingContainer": "container",
+    "can_run": "emulation",
     "errors": "",
     "events": "",
 }

@@ -8,21 +8,29 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bud import cli
-from bud.build import SecretSource
+from bud import arguments, cli
+from bud.request import SecretSource
 from buildlib.cli.flags import parse
 from buildlib.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bud.build import Request
+    from bud.request import Request
 
 
 @pytest.fixture
 def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory: a context with a Dockerfile; no variable of the outside has an effect."""
-    for name in ("SOURCE_DATE_EPOCH", "BUILDAH_LAYERS", "BUILDAH_FORMAT", "http_proxy", "HTTP_PROXY", "no_proxy"):
+    for name in (
+        "SOURCE_DATE_EPOCH",
+        "BUILDAH_LAYERS",
+        "BUILDAH_FORMAT",
+        "http_proxy",
+        "HTTP_PROXY",
+        "no_proxy",
+        "SSH_AUTH_SOCK",
+    ):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "Dockerfile").write_text("FROM busybox\n")
     monkeypatch.chdir(tmp_path)
@@ -30,7 +38,9 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def request_of(*words: str) -> Request:
-    return cli._request(parse(cli.VERB, words, os.environ))
+    args = parse(cli.VERB, words, os.environ)
+    arguments.check(args)
+    return arguments.request_of(args)
 
 
 def test_without_flags_the_folder_here_is_built(context: Path) -> None:
@@ -38,7 +48,7 @@ def test_without_flags_the_folder_here_is_built(context: Path) -> None:
     assert request.context == "."
     assert request.dockerfile.source.name == "Dockerfile"
     assert (request.layers, request.no_cache, request.pull, request.format) == (True, False, "missing", "oci")
-    assert (request.names, request.platform, request.keep_on_failure) == ((), None, True)
+    assert (request.names, request.platform, request.on_error, request.jobs) == ((), None, "keep", 0)
 
 
 def test_a_containerfile_goes_before_a_dockerfile(context: Path) -> None:
@@ -130,13 +140,23 @@ BAD = [
     (["--pull=sometimes"], "unknown pull policy"),
     (["missing"], "the context missing is not there"),
     (["Dockerfile"], "the context Dockerfile is not a folder"),
-    (["https://example.com/x.git"], "is not supported yet"),
     (["-f", "missing"], "No such file"),
     (["--secret", "src=x"], "--secret src=x can't be read"),
     (["--secret", "id=x,src=missing"], "is to be read from missing, which is not there"),
     (["--build-arg", "=x"], "has no name"),
     (["--label", "=x"], "--label has no name"),
-    (["--build-context", "a=b"], "--build-context is not supported yet"),
+    (["--build-context", "a=missing"], "the build context missing is no folder"),
+    (["--build-context", "a=s3://b"], "the build context s3://b can't be read"),
+    (["--build-context", "=b"], "--build-context has no name"),
+    (["--build-context", "a="], "--build-context a= can't be read"),
+    (["--platform=linux/amd64,linux/arm64"], "several platforms at once are not supported yet"),
+    (["--on-error=shell"], "--on-error=shell needs a terminal"),
+    (["--on-error=panic"], "--on-error can't be 'panic'"),
+    (["--jobs=-1"], "--jobs -1 is no number"),
+    (["--allow=everything"], "--allow everything is not known"),
+    (["--ssh=default"], "there is no SSH agent"),
+    (["--ssh=default=missing"], "--ssh default=missing: No such file"),
+    (["-f", "-", "-"], "can't both come from standard input"),
     (["a", "b"], "too many arguments"),
     (["--target=nope"], "there is no stage nope"),
 ]

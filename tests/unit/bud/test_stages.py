@@ -71,7 +71,9 @@ def test_a_stage_by_number() -> None:
 def test_an_additional_context_goes_before_stage_and_image() -> None:
     text = "FROM a AS one\nRUN x\nFROM b\nCOPY --from=one / /\nCOPY --from=img / /\n"
     plan = make_plan(
-        read_dockerfile(text), Options(contexts=frozenset({"one", "img", "b"})), lambda origin, platform: BaseConfig()
+        read_dockerfile(text),
+        Options(contexts={"one": "/1", "img": "/2", "b": "/3"}),
+        lambda origin, platform: BaseConfig(),
     )
     assert [(stage.number, str(stage.base)) for stage in plan.stages] == [(1, "named b")]
     assert [str(step.origin) for step in plan.stages[0].steps[1:]] == ["named one", "named img"]  # type: ignore[union-attr]
@@ -79,9 +81,38 @@ def test_an_additional_context_goes_before_stage_and_image() -> None:
 
 def test_an_additional_context_replaces_the_stage_of_its_name() -> None:
     text = "FROM a AS one\nRUN x\nFROM one\nRUN y\n"
-    plan = make_plan(read_dockerfile(text), Options(contexts=frozenset({"one"})), lambda origin, platform: BaseConfig())
-    assert "run" not in plan.describe().split("stage 1")[0]
+    plan = make_plan(read_dockerfile(text), Options(contexts={"one": "/1"}), lambda origin, platform: BaseConfig())
+    assert [(stage.number, stage.base) for stage in plan.stages] == [(1, Origin("named", "one"))]
+    plan = make_plan(
+        read_dockerfile(text), Options(contexts={"one": "/1"}, target="one"), lambda origin, platform: BaseConfig()
+    )
+    assert "run" not in plan.describe()
     assert plan.stages[0].base == Origin("named", "one")
+
+
+def contexts_of(text: str, **contexts: str) -> list[tuple[int, str]]:
+    plan = make_plan(read_dockerfile(text), Options(contexts=contexts), lambda origin, platform: BaseConfig())
+    return [(stage.number, str(stage.base)) for stage in plan.stages]
+
+
+def test_an_additional_context_can_be_a_stage() -> None:
+    text = "FROM a AS one\nRUN x\nFROM b AS two\nRUN y\nFROM one\nCOPY --from=img / /\nFROM c AS late\n"
+    assert contexts_of(text + "FROM one\n", one="target:two") == [(1, "image b"), (4, "stage 1 (two)")]
+    assert contexts_of("FROM one\nFROM c AS late\nRUN x\nFROM one\nCOPY --from=late / /\n", one="target:late") == [
+        (1, "image c"),
+        (2, "stage 1 (late)"),
+    ]
+    with pytest.raises(DockerfileError, match="there is no stage nope"):
+        contexts_of(text, one="target:nope")
+    with pytest.raises(DockerfileError, match="in a circle"):
+        contexts_of("FROM a AS one\nFROM x AS two\n", a="target:two", x="target:one")
+
+
+def test_an_additional_context_for_a_platform_goes_first() -> None:
+    names = {"a": "/1", "a::linux/amd64": "/2"}
+    assert contexts_of("FROM --platform=linux/arm64 a\n", **names) == [(0, "named a")]
+    assert contexts_of("FROM a:latest\n", **names) == [(0, "named a::linux/amd64")]
+    assert contexts_of("FROM docker.io/library/a\n", **names) == [(0, "named a::linux/amd64")]
 
 
 def test_the_base_of_the_first_stage_can_be_replaced() -> None:

@@ -1,0 +1,75 @@
+"""What a build is asked for, as values."""
+
+from __future__ import annotations
+
+from bud.caching import CacheOptions
+from bud.plan import Options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import NamedTuple
+
+    from bud.stages import Dockerfile
+    from buildlib import IgnorePatterns, Platform
+else:
+    from bud.value import NamedTuple
+
+INSECURE, DEVICE = "security.insecure", "device"
+"""What RUN may ask for only if the caller allows it; ``device=NAME`` allows that one device."""
+
+
+class SecretSource(NamedTuple):
+    """Where a secret comes from: the ``name`` of a file, or of a variable of this process."""
+
+    kind: str
+    name: str
+
+
+class SshSource(NamedTuple):
+    """An SSH agent: the path of its ``socket``, or else the paths of the ``keys`` that one is to hold."""
+
+    socket: str = ""
+    keys: tuple[str, ...] = ()
+
+
+class Request(NamedTuple):
+    """All that a build is asked for. The additional contexts are those of ``plan``."""
+
+    dockerfile: Dockerfile
+    context: str
+    """The folder that COPY and ADD take from."""
+    ignore: IgnorePatterns
+    plan: Options = Options()
+    platform: Platform | None = None
+    """Asked for explicitly; None: what the bases have for this machine."""
+    names: tuple[str, ...] = ()
+    layers: bool = True
+    """A layer for each step, and every step memoised; else one layer for all of a stage."""
+    no_cache: bool = False
+    pull: str = "missing"
+    labels: Mapping[str, str] = {}
+    annotations: Mapping[str, str] = {}
+    env: tuple[tuple[str, str], ...] = ()
+    secrets: Mapping[str, SecretSource] = {}
+    ssh: Mapping[str, SshSource] = {}
+    allow: frozenset[str] = frozenset()
+    """See :data:`INSECURE`, :data:`DEVICE`."""
+    proxy: Mapping[str, str] = {}
+    """Variables that every RUN sees and no key contains."""
+    network: str = "host"
+    format: str = "oci"
+    squash: bool = False
+    """One layer of all new layers; those of the base stay."""
+    squash_all: bool = False
+    """One layer of everything."""
+    timestamp: int | None = None
+    source_date_epoch: int | None = None
+    rewrite_timestamp: bool = False
+    jobs: int = 0
+    """How many stages are built at the same time; 0: as many as there are processors."""
+    on_error: str = "keep"
+    """What becomes of the container of a RUN that failed: "keep" it, "fail" removes it, "shell" opens it first."""
+    fetched: str = ""
+    """What the context was fetched from; "" for a folder of this machine."""
+    caching: CacheOptions = CacheOptions()

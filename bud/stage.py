@@ -1,0 +1,138 @@
+"""Builds one stage: its container, and the calls of its steps one after the other. What is cached needs no thread."""
+
+from __future__ import annotations
+
+from bud.errors import StepFailed
+from bud.steps import ConfigStep, RunStep
+from buildlib import errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from bud.build import Build
+    from bud.calls import Call
+    from bud.steps import LayerStep, StagePlan
+    from buildlib import WorkingContainer
+
+_OUR_WORDS = (
+    errors.CopyError,
+    errors.UsageError,
+    errors.NotFound,
+    errors.TransportError,
+    errors.DigestMismatch,
+    errors.LayerError,
+    errors.SandboxError,
+)
+"""Errors of a step that are about what the Dockerfile asks for; they are told with its line."""
+
+
+class StageBuild:
+    """A stage on its way; a task of :mod:`bud.schedule`."""
+
+    def __init__(self, build: Build, stage: StagePlan, *, alone: bool) -> None:
+        self.number = stage.number
+        self.needs = stage.needs
+        self.container: WorkingContainer | None = None
+        self._build = build
+        self._stage = stage
+        self._at = 0
+        """The step that comes next."""
+        self._filled = stage.base.kind != "named"
+        self._cancelled = False
+        image = stage.base.kind in ("image", "named")
+        self._total = stage.layer_steps + image
+        self._shown = int(image)
+        self._label = "" if alone else f"{stage.label} "
+
+    def replay(self) -> bool:
+        """Go on as far as the cache has everything; whether that was to the end."""
+        try:
+            self._go(only_cached=True)
+        except errors.NotCached:
+            return False
+        return True
+
+    def run(self) -> None:
+        """Go on to the end."""
+        self._go(only_cached=False)
+
+    def cancel(self) -> None:
+        """End what is executed now; the thread that does it gets :class:`Cancelled`."""
+        self._cancelled = True
+        if self.container is not None:
+            self.container.cancel()
+
+    def _go(self, *, only_cached: bool) -> None:
+        if self._cancelled:
+            raise errors.Cancelled("the build was cancelled")
+        if self.container is None:
+            self.container = self._build.start(self._stage)
+            if self._shown:
+                self._build.progress.step(self._title(1, f"FROM {self._stage.base.name}")).end()
+        self.container.only_cached = only_cached
+        if self._cancelled:  # before there was a container to tell
+            self.container.cancel()
+        if not self._filled:
+            self._build.fill(self.container, self._stage.base)
+            self._filled = True
+        while self._at < len(self._stage.steps):
+            step = self._stage.steps[self._at]
+            if isinstance(step, ConfigStep):
+                self._build.invoke(self.container, self._build.compiler.calls(step)[0])
+            else:
+                self._perform(self.container, step, self._title(self._shown + 1, step.title), only_cached)
+                self._shown += 1
+            self._at += 1
+
+    def _title(self, number: int, text: str) -> str:
+        width = len(str(self._total))
+        return f"[{self._label}{number:>{width}}/{self._total}] {text}"
+
+    def _perform(self, container: WorkingContainer, step: LayerStep, title: str, only_cached: bool) -> None:
+        """Do one step that makes a layer; its errors say where in the Dockerfile it stands."""
+        *before, call = self._build.compiler.calls(step)
+        self._build.caching.before(container, self._stage, step, self._build.request.no_cache)
+        # Of what is only looked up nothing is said before it is known.
+        shown = None if only_cached else self._build.progress.step(title)
+        streams: dict[str, Any] = {"stdout": shown, "stderr": shown} if shown and isinstance(step, RunStep) else {}
+        problem: str | None = None
+        try:
+            for one in before:
+                self._build.invoke(container, one)
+            result = self._build.invoke(container, call, **streams)
+        except errors.RunError as error:
+            problem = error.message
+            raise self._failed(container, step, call, error) from error
+        except _OUR_WORDS as error:
+            problem = error.message
+            raise step.at.error(error.message, hint=error.hint) from error
+        except BaseException as error:
+            problem = None if isinstance(error, errors.NotCached) else "it was ended"
+            raise
+        finally:
+            if problem is not None:
+                (shown or self._build.progress.step(title)).end(error=problem)
+        cached = result if isinstance(result, bool) else result.cached
+        shown = shown or self._build.progress.step(title)
+        why = self._build.caching.why(container)
+        if why:
+            shown.say(f"not cached: {why}")
+        shown.end(cached=cached)
+
+    def _failed(self, container: WorkingContainer, step: LayerStep, call: Call, error: errors.RunError) -> StepFailed:
+        """The error of a RUN, with its place and the way to look at what it left."""
+        place = step.at.error(error.message)
+        failure = StepFailed(
+            place.message,
+            hint=error.hint,
+            argv=error.argv,
+            exit_code=error.exit_code,
+            output=error.output,
+            file=place.file,
+            line=place.line,
+            instruction=step.at.line.text,
+        )
+        failure.container = container
+        failure.call = call
+        return failure
