@@ -187,6 +187,19 @@ def test_an_engine_that_is_running_sees_our_image_at_once(storage: Storage, busy
         service.wait()
 
 
+def test_we_write_while_a_container_of_the_image_runs(storage: Storage, busybox: Memory) -> None:
+    storage.put(busybox)
+    container = storage.podman("run", "-d", "--network", "host", "localhost/app:1", "sleep", "100").strip()
+    try:
+        points = Path("/proc/self/mountinfo").read_text()
+        assert f" {storage.root}/overlay " in points  # podman mounts it onto itself
+        storage.put(stack(*tars_of(busybox), layer_tar("x")), "localhost/more:1")
+        assert storage.podman("run", "--rm", "--network", "host", "localhost/more:1", "ls", "/x") == "/x\n"
+        assert storage.podman("exec", container, "cat", "/etc/hello") == "hello from the second layer\n"
+    finally:
+        storage.podman("rm", "--force", "--time", "0", container)
+
+
 # --- the same store, whoever writes it --------------------------------------------------------------------------------
 
 VARYING = {"created", "metadata", "big-data-names", "big-data-sizes", "big-data-digests"}

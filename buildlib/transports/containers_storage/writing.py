@@ -130,6 +130,8 @@ class StorageDestination:
         )
         with self._storing():
             publish(self._place, self._staging, self._stack(document, config.diff_ids), image)
+            # What was used has moved; who wants it once more takes it from the store.
+            self._staged = {blob: staged for blob, staged in self._staged.items() if staged.is_free}
             self._known = self._look()
 
     def _names(self, document: Manifest, names: Sequence[str]) -> list[str]:

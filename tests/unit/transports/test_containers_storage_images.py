@@ -178,8 +178,13 @@ def test_several_names_and_images_are_written_at_once(root):
     with writing(transports.destination(name(root))) as destination:
         copy(stack(layer_tar("a")), destination, names=["a:1", "quay.io/b"])
         copy(stack(layer_tar("a"), layer_tar("b")), destination)
+        copy(stack(layer_tar("b"), layer_tar("a")), destination, names=["turned"])
     names = [record["names"] for record in images_of(root)]
-    assert names == [["docker.io/library/a:1", "quay.io/b:latest"], ["localhost/app:1"]]
+    assert names[:2] == [["docker.io/library/a:1", "quay.io/b:latest"], ["localhost/app:1"]]
+    assert names[2:] == [["docker.io/library/turned:latest"]]
+    check(root)
+    with get(root, "turned") as source:
+        assert tars_of(source) == [layer_tar("b"), layer_tar("a")]
 
 
 def test_an_image_is_found_by_name_id_and_digest(root):
