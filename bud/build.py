@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from bud.steps import Origin, Plan, StagePlan
     from buildlib import Image, Platform, Store, WorkingContainer
 
+_LOCAL = ("oci:", "oci-archive:", "docker-archive:", "docker-daemon:", "dir:", "containers-storage:", "tarball:")
+"""How names begin of images that lie on this machine."""
+
 __all__ = ["Build", "Request", "SecretSource", "SshSource", "build"]
 
 
@@ -119,6 +122,7 @@ class Build:
         if self.request.on_error == "shell":
             from bud.debug import open_shell
 
+            self.progress.close()
             open_shell(self, error)
 
     # --- bases --------------------------------------------------------------------------------------------------------
@@ -149,10 +153,27 @@ class Build:
     def from_image(self, name: str, platform: str = "") -> WorkingContainer:
         """A new container on an image."""
         step = self.progress.step(f"[internal] load {name}") if name != "scratch" else None
-        container = self.store.from_image(name, **base_options(self.request, platform), temporary=True)
+        options = base_options(self.request, platform)
+        container = self.store.from_image(name, **options, **self._access(name, options), temporary=True)
         if step is not None:
             step.end()
         return container
+
+    def _access(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
+        """The option ``access`` if a registry has to be asked for the image: what talks to one costs time to load."""
+        from buildlib.errors import NotFound
+
+        policy = options.get("pull", "missing")
+        if self.request.access is None or policy == "never" or name == "scratch" or name.startswith(_LOCAL):
+            return {}
+        if policy == "missing" and not name.startswith("docker://"):
+            try:
+                self.store.image(name, options.get("platform"))
+            except NotFound:
+                pass
+            else:
+                return {}
+        return {"access": self.request.access()}
 
     def start(self, stage: StagePlan) -> WorkingContainer:
         """The container that a stage begins with."""

@@ -10,8 +10,7 @@ import os
 import sys
 
 from bud import results
-from bud.results import FLAGS
-from buildlib.cli.flags import BOOL, EACH, NUMBER, Flag, HelpWanted, Verb, parse
+from buildlib.cli.flags import BOOL, EACH, LIST, NUMBER, Flag, HelpWanted, Verb, parse
 from buildlib.errors import BuildlibError, RunError
 
 TYPE_CHECKING = False
@@ -37,18 +36,27 @@ VERB = Verb(
     flags=(
         Flag("allow", "what RUN may ask for: security.insecure, device or device=NAME", kind=EACH, metavar="RIGHT"),
         Flag("annotation", "an annotation of the manifest, KEY=VALUE", kind=EACH, metavar="KEY=VALUE"),
-        Flag("authfile", "file with credentials for registries", metavar="FILE", no_op=True),
+        Flag("authfile", "file with logins for registries", metavar="FILE", env="REGISTRY_AUTH_FILE"),
         Flag("build-arg", "a value for an ARG; NAME alone takes the one of the environment", kind=EACH,
              metavar="NAME[=VALUE]"),
         Flag("build-arg-file", "a file with NAME=VALUE lines", kind=EACH, metavar="FILE"),
         Flag("build-context", "an additional build context: a folder, URL, git repository, docker-image://IMAGE, "
              "oci-layout://FOLDER or target:STAGE", kind=EACH, metavar="NAME=WHERE"),
+        Flag("cache-from", "also look steps up there: HOST/NAME, type=registry,ref=HOST/NAME or type=local,src=DIR; "
+             "an image with an inline cache serves too. Its author is trusted with what is built", kind=EACH,
+             metavar="CACHE"),
+        Flag("cache-to", "write the cache there: HOST/NAME, type=registry,ref=…, type=local,dest=DIR (each with "
+             "mode=max for all stages) or type=inline, into the image. It shows commands and ARGs", kind=EACH,
+             metavar="CACHE"),
+        Flag("cache-ttl", "take nothing from the cache that is older, like 24h; 0 is the same as --no-cache",
+             metavar="DURATION"),
         Flag("compress", "accepted", kind=BOOL, no_op=True),
         Flag("disable-compression", "layers are stored unpacked anyway", short="D", kind=BOOL, no_op=True),
         Flag("disable-content-trust", "accepted", kind=BOOL, no_op=True),
         Flag("dry-run", "print the plan and do nothing", kind=BOOL),
         Flag("emit-python", "print a Python script that builds the same image, and do nothing", kind=BOOL),
         Flag("env", "a variable of the image", kind=EACH, metavar="NAME[=VALUE]"),
+        Flag("explain", "say of each step that is executed why the cache did not have it", kind=BOOL),
         Flag("file", "the Dockerfile; - reads it from stdin", short="f", metavar="FILE"),
         Flag("force-rm", "remove the container of a failed RUN as well", kind=BOOL),
         Flag("format", "oci or docker", metavar="FORMAT", default="oci", env="BUILDAH_FORMAT"),
@@ -61,29 +69,37 @@ VERB = Verb(
              metavar="N"),
         Flag("label", "a label of the image, KEY=VALUE", kind=EACH, metavar="KEY=VALUE"),
         Flag("layers", "a layer and a cache record for each step", kind=BOOL, default=True, env="BUILDAH_LAYERS"),
+        Flag("metadata-file", "write digests and names of the image to this file, as JSON", metavar="FILE"),
         Flag("network", "network of RUN: host or none", metavar="NETWORK", default="host"),
         Flag("no-cache", "look nothing up in the cache", kind=BOOL),
+        Flag("no-cache-filter", "look these up nowhere: names of stages, lines (12) or ranges of lines (12-20)",
+             kind=LIST, metavar="STAGE|LINE"),
         Flag("on-error", "what becomes of the container of a failed RUN: keep, fail (remove it) or shell (look in)",
              metavar="WHAT", default="keep"),
+        Flag("output", "also write the result there: DIR, - (tar to stdout) or "
+             "type=local|tar|oci|docker|image|registry with dest=PATH or name=NAME; several are fine", short="o",
+             kind=EACH, metavar="OUTPUT"),
         Flag("platform", "os/arch[/variant] of the image", metavar="PLATFORM"),
         Flag("progress", "auto, plain or none", metavar="KIND", default="auto"),
         Flag("pull", "when to fetch base images: always, missing, newer or never", metavar="POLICY", default="missing",
              bare="always"),
         Flag("pull-always", "the same as --pull=always", kind=BOOL),
         Flag("pull-never", "the same as --pull=never", kind=BOOL),
+        Flag("push", "push the image by all its names when it is built", kind=BOOL),
         Flag("quiet", "do not tell how it goes on", short="q", kind=BOOL),
         Flag("rewrite-timestamp", "give no file a later time than --source-date-epoch", kind=BOOL),
         Flag("rm", "remove the containers of a build that went well", kind=BOOL, default=True, no_op=True),
         Flag("secret", "a secret for RUN --mount=type=secret", kind=EACH, metavar="id=ID,src=FILE|env=NAME"),
         Flag("source-date-epoch", "the time of the image and its history, in seconds (or $SOURCE_DATE_EPOCH)",
              kind=NUMBER, metavar="SECONDS"),
+        Flag("squash", "make one layer of all new layers", kind=BOOL),
+        Flag("squash-all", "make one layer of everything, the base included", kind=BOOL),
         Flag("ssh", "an SSH agent or keys for RUN --mount=type=ssh", kind=EACH, metavar="ID[=SOCKET|KEY[,KEY]]"),
         Flag("tag", "a name for the image", short="t", kind=EACH, metavar="NAME"),
         Flag("target", "the stage to build, by default the last", metavar="STAGE"),
         Flag("timestamp", "the time of the image, its history and all new files, in seconds", kind=NUMBER,
              metavar="SECONDS"),
-        Flag("tls-verify", "require HTTPS and verify certificates", kind=BOOL, default=True, no_op=True),
-        *FLAGS,
+        Flag("tls-verify", "require HTTPS and verify certificates", kind=BOOL, default=True),
     ),
 )  # fmt: skip
 

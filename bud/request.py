@@ -7,8 +7,8 @@ from bud.plan import Options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import NamedTuple
+    from collections.abc import Callable, Mapping
+    from typing import Any, NamedTuple
 
     from bud.stages import Dockerfile
     from buildlib import IgnorePatterns, Platform
@@ -73,3 +73,5 @@ class Request(NamedTuple):
     fetched: str = ""
     """What the context was fetched from; "" for a folder of this machine."""
     caching: CacheOptions = CacheOptions()
+    access: Callable[[], Any] | None = None
+    """Makes the :class:`buildlib.Access` that registries are reached with; asked when one has to be."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-from buildlib.cli.flags import BOOL, EACH, LIST, Flag
 from buildlib.errors import UsageError
 
 TYPE_CHECKING = False
@@ -15,24 +14,6 @@ if TYPE_CHECKING:
     from bud.request import Request
     from buildlib import Image, Store
     from buildlib.cli.flags import Arguments
-
-FLAGS = (
-    Flag("cache-from", "also look steps up there: HOST/NAME, type=registry,ref=HOST/NAME or type=local,src=DIR; an "
-         "image with an inline cache serves too. Its author is trusted with what is built", kind=EACH, metavar="CACHE"),
-    Flag("cache-to", "write the cache there: HOST/NAME, type=registry,ref=…, type=local,dest=DIR (each with mode=max "
-         "for all stages) or type=inline, into the image. It shows commands and ARGs", kind=EACH, metavar="CACHE"),
-    Flag("cache-ttl", "take nothing from the cache that is older, like 24h; 0 is the same as --no-cache",
-         metavar="DURATION"),
-    Flag("explain", "say of each step that is executed why the cache did not have it", kind=BOOL),
-    Flag("metadata-file", "write digests and names of the image to this file, as JSON", metavar="FILE"),
-    Flag("no-cache-filter", "look these up nowhere: names of stages, lines (12) or ranges of lines (12-20)", kind=LIST,
-         metavar="STAGE|LINE"),
-    Flag("output", "also write the result there: DIR, - (tar to stdout) or type=local|tar|oci|docker|image|registry "
-         "with dest=PATH or name=NAME; several are fine", short="o", kind=EACH, metavar="OUTPUT"),
-    Flag("push", "push the image by all its names when it is built", kind=BOOL),
-    Flag("squash", "make one layer of all new layers", kind=BOOL),
-    Flag("squash-all", "make one layer of everything, the base included", kind=BOOL),
-)  # fmt: skip
 
 
 def extend(request: Request, args: Arguments) -> Request:
@@ -61,7 +42,11 @@ def extend(request: Request, args: Arguments) -> Request:
     if (args.squash or args.squash_all) and options.inline:
         raise UsageError("a squashed image can't hold its cache", hint="use type=registry or type=local")
     return request._replace(
-        names=tuple(names), caching=options, squash_all=args.squash_all, no_cache=request.no_cache or ttl == 0
+        names=tuple(names),
+        caching=options,
+        squash_all=args.squash_all,
+        no_cache=request.no_cache or ttl == 0,
+        access=lambda: _access(args),
     )
 
 
