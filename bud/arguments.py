@@ -7,7 +7,7 @@ import stat
 import sys
 from contextlib import contextmanager
 
-from bud import contexts
+from bud import contexts, told
 from bud.request import DEVICE, INSECURE, Request, SecretSource, SshSource
 from buildlib.errors import UsageError
 
@@ -32,7 +32,7 @@ def check(args: Arguments) -> None:
     for name, allowed in (
         ("format", ("oci", "docker")),
         ("network", ("host", "none", "default")),
-        ("progress", ("auto", "plain", "none", "quiet")),
+        ("progress", told.KINDS),
         ("on_error", ("keep", "fail", "shell")),
     ):
         if args.values[name] not in allowed:

@@ -55,6 +55,8 @@ class StepFailed(RunError):
     instruction: str
     call: Call | None = None
     """What was called on the container."""
+    log: str | None = None
+    """The file with all that the command printed."""
 
 
 def visible(text: str) -> str:

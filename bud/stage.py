@@ -103,7 +103,9 @@ class StageBuild:
             result = self._build.invoke(container, call, **streams)
         except errors.RunError as error:
             problem = error.message
-            raise self._failed(container, step, call, error) from error
+            failure = self._failed(container, step, call, error)
+            failure.log = shown.log if shown is not None else None
+            raise failure from error
         except _OUR_WORDS as error:
             problem = error.message
             raise step.at.error(error.message, hint=error.hint) from error
