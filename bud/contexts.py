@@ -126,6 +126,10 @@ class Contexts:
 
     def ignore(self, name: str) -> IgnorePatterns:
         """What is left out of it: what its own ignore file says, if it is a folder of this machine."""
+        if name not in self._folders and self.place(name).kind == "fetched":
+            from buildlib import IgnorePatterns
+
+            return IgnorePatterns()
         return self._open(name)[1]
 
     def _open(self, name: str) -> tuple[str, IgnorePatterns]:

@@ -149,7 +149,7 @@ def copy(
     if not dest:
         raise UsageError("there is no destination to copy to")
     if kind == "add" and from_ is None:
-        groups = split(container.store, sources, context, unpack, {**(remote or {}), "check": container.requests.check})
+        groups = split(container.store, sources, context, unpack, {**(remote or {}), "requests": container.requests})
     else:
         groups = [Group(*locate(container.store, sources, context, from_), unpack is not False)]
     parts = _parts(container, groups, options)
@@ -160,7 +160,9 @@ def copy(
     shown = f"{kind.upper()} {' '.join([*sources, *(options['contents'] or ())])} {dest}"
     said, recorded = (shown, False) if created_by is None else (created_by, True)
     call = call._replace(created_by=said, comment=comment or "", recorded=recorded)
-    return linked(container, kind, parts, target, call) if link else perform(container, call).cached
+    cached = linked(container, kind, parts, target, call) if link else perform(container, call).cached
+    container.requests.answers.clear()
+    return cached
 
 
 def linked(container: WorkingContainer, kind: str, parts: Sequence[Part], dest: str, call: Call) -> bool:

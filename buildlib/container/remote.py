@@ -10,14 +10,14 @@ import json
 import os
 import stat
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from buildlib.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from buildlib.container.requests import Requests
     from buildlib.fetch import Download
     from buildlib.git import Repository
     from buildlib.git.checkout import Resolved
@@ -35,7 +35,7 @@ def remote(
     checksum: str | None = None,
     keep_git_dir: bool | None = None,
     authorization: str | None = None,
-    check: Callable[[], None] | None = None,
+    requests: Requests,
 ) -> Web | Git | None:
     """What is at ``source``, None for a path. ``checksum``: a digest, or a commit. Raises :class:`UsageError`."""
     from buildlib import git
@@ -49,11 +49,11 @@ def remote(
             wanted = wanted._replace(commit=git.checked_commit(checksum))
         if keep_git_dir is not None:
             wanted = wanted._replace(keep_git_dir=keep_git_dir)
-        return Git(store, wanted, authorization, check)
+        return Git(store, wanted, authorization, requests)
     if is_url(source):
         if keep_git_dir:
             raise UsageError(f"{source}: only a git repository has a .git directory to keep")
-        return Web(store, source, checksum, authorization, check)
+        return Web(store, source, checksum, authorization, requests)
     if source.startswith(("ftp://", "file://")):
         raise UsageError(f"{source}: can't be fetched", hint="http, https and git are known")
     return None
@@ -71,7 +71,7 @@ class Web:
         url: str,
         checksum: str | None,
         authorization: str | None,
-        check: Callable[[], None] | None,
+        requests: Requests,
     ) -> None:
         from buildlib.fetch import file_name, without_login
 
@@ -79,13 +79,18 @@ class Web:
         self.name = file_name(url)
         self._url = url
         self._store = store
-        self._options: dict[str, Any] = {"checksum": checksum, "authorization": authorization, "check": check}
+        self._answers = requests.answers
+        self._options: dict[str, Any] = {"checksum": checksum, "authorization": authorization, "check": requests.check}
 
-    @cached_property
+    @property
     def _found(self) -> Download:
         from buildlib.fetch import fetch
 
-        return fetch(self._store, self._url, **self._options)
+        key = ("web", self._url, self._options["checksum"])
+        if key not in self._answers:
+            self._answers[key] = fetch(self._store, self._url, **self._options)
+        found: Download = self._answers[key]
+        return found
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -123,19 +128,22 @@ class Git:
     verifiable = False
     sources = (".",)
 
-    def __init__(
-        self, store: Store, wanted: Repository, authorization: str | None, check: Callable[[], None] | None
-    ) -> None:
+    def __init__(self, store: Store, wanted: Repository, authorization: str | None, requests: Requests) -> None:
         self.what = str(wanted)
         self._store = store
         self._wanted = wanted
-        self._options: dict[str, Any] = {"authorization": authorization, "check": check}
+        self._answers = requests.answers
+        self._options: dict[str, Any] = {"authorization": authorization, "check": requests.check}
 
-    @cached_property
+    @property
     def _found(self) -> Resolved:
         from buildlib.git.checkout import resolve
 
-        return resolve(self._store, self._wanted, **self._options)
+        key = ("git", self._wanted)
+        if key not in self._answers:
+            self._answers[key] = resolve(self._store, self._wanted, **self._options)
+        found: Resolved = self._answers[key]
+        return found
 
     def digest(self, request: Request) -> tuple[str, dict[str, str]]:
         """A commit never changes; neither do its files."""

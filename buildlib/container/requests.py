@@ -22,6 +22,8 @@ class Requests:
         self._lock = threading.Lock()
         self._pending: Pending | None = None
         self._cancelled = False
+        self.answers: dict[Any, Any] = {}
+        """What servers said to a call that could not be finished: when it is tried again they are not asked again."""
 
     def check(self) -> None:
         """Raises :class:`Cancelled` once :meth:`cancel` was called."""

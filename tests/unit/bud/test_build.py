@@ -3,69 +3,23 @@
 from __future__ import annotations
 
 import json
-from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from bud import cli
-from bud.build import Request, SecretSource, build
-from bud.dockerignore import find, read
 from bud.errors import DockerfileError, StepFailed
-from bud.plan import Options
-from bud.progress import Progress
-from bud.stages import read_dockerfile
+from bud.request import SecretSource
 from buildlib.errors import RunError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from buildlib import Image, Store
+    from .conftest import Builder
 
 pytestmark = pytest.mark.root
 
 BASE = "localhost/busybox:latest"
-
-
-class Builder:
-    """Builds Dockerfiles in one store and context."""
-
-    def __init__(self, store: Store, context: Path) -> None:
-        self.store = store
-        self.context = context
-        self.out = StringIO()
-
-    def __call__(self, text: str, **options: Any) -> Image:
-        self.out = StringIO()
-        plan = Options(**options.pop("plan", {}))
-        request = Request(
-            read_dockerfile(text.replace("BASE", BASE)),
-            str(self.context),
-            read(find(str(self.context), None)),
-            plan,
-            **options,
-        )
-        return build(self.store, request, Progress(self.out))
-
-    def read(self, image: Image, path: str) -> str:
-        """A file of an image, as text."""
-        with self.store.from_image(image) as container:
-            return container.read_file(path).decode()
-
-    def file(self, name: str, text: str) -> None:
-        path = self.context / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-    def cached(self) -> int:
-        return self.out.getvalue().count(" CACHED")
-
-
-@pytest.fixture
-def bud(store: Store, busybox_image: Image, tmp_path: Path) -> Builder:
-    context = tmp_path / "context"
-    context.mkdir()
-    return Builder(store, context)
 
 
 def test_each_step_that_may_change_files_is_a_layer(bud: Builder) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from buildlib.errors import DigestMismatch, TransportError, UsageError
+from buildlib.errors import DigestMismatch, NotCached, TransportError, UsageError
 from buildlib.oci import Digest
 
 if TYPE_CHECKING:
@@ -59,6 +59,20 @@ def test_the_same_content_is_added_once(store: Store, web: Web) -> None:
     assert build() is False
     store.gc(everything=True)
     assert build() is False
+
+
+def test_a_container_asks_each_time_but_not_when_it_tries_again(store: Store, web: Web) -> None:
+    url = web.put("/f", "content")
+    with store.from_image("scratch", cache=True) as container:
+        container.only_cached = True
+        with pytest.raises(NotCached):
+            container.add(url, dest="/f")
+        container.only_cached = False
+        container.add(url, dest="/f")
+        assert len(web.log) == 1
+        web.put("/f", "changed")
+        container.add(url, dest="/f")
+        assert container.read_file("/f") == b"changed"
 
 
 def test_another_name_or_mode_is_another_step(store: Store, web: Web) -> None:
