@@ -32,7 +32,9 @@ VERB = Verb(
     example="bud -t localhost/site:1.4 .\nbud --target test --build-arg VERSION=2 -f docker/Dockerfile .",
     details="CONTEXT is what COPY and ADD take from: a folder (by default the current one), a git repository with\n"
     "#REF:FOLDER, the URL of an archive or a Dockerfile, or - for either from stdin. Prints the id of the image;\n"
-    "what goes on is told on stderr. The exit code is that of a RUN that failed.",
+    "what goes on is told on stderr. The exit code is that of a RUN that failed.\n"
+    "With the word explain before its flags (bud explain -t …) it builds nothing: it says for each step whether\n"
+    "the cache has it, and if not which file, ARG or parent changed.",
     flags=(
         Flag("allow", "what RUN may ask for: security.insecure, device or device=NAME", kind=EACH, metavar="RIGHT"),
         Flag("annotation", "an annotation of the manifest, KEY=VALUE", kind=EACH, metavar="KEY=VALUE"),
@@ -50,6 +52,8 @@ VERB = Verb(
              metavar="CACHE"),
         Flag("cache-ttl", "take nothing from the cache that is older, like 24h; 0 is the same as --no-cache",
              metavar="DURATION"),
+        Flag("check", "only look for what is better written otherwise (`bud check` is the same; --format json for "
+             "programs); the exit code is 1 when there is something", kind=BOOL),
         Flag("compress", "accepted", kind=BOOL, no_op=True),
         Flag("disable-compression", "layers are stored unpacked anyway", short="D", kind=BOOL, no_op=True),
         Flag("disable-content-trust", "accepted", kind=BOOL, no_op=True),
@@ -80,7 +84,8 @@ VERB = Verb(
              "type=local|tar|oci|docker|image|registry with dest=PATH or name=NAME; several are fine", short="o",
              kind=EACH, metavar="OUTPUT"),
         Flag("platform", "os/arch[/variant] of the image", metavar="PLATFORM"),
-        Flag("progress", "auto, plain or none", metavar="KIND", default="auto"),
+        Flag("progress", "auto (live on a terminal), plain, tty, rawjson (events for programs) or quiet",
+             metavar="KIND", default="auto", env="BUILDLIB_PROGRESS"),
         Flag("pull", "when to fetch base images: always, missing, newer or never", metavar="POLICY", default="missing",
              bare="always"),
         Flag("pull-always", "the same as --pull=always", kind=BOOL),
@@ -110,9 +115,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     0, the exit code of a RUN that failed, 125 for wrong usage and all else, 130 after Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["check"]:
+        words[0] = "--check"
     try:
-        only_explain = words[:1] == ["explain"]
-        args = parse(VERB, words[1:] if only_explain else words, os.environ)
+        # ``buildlib`` puts its own flags in front, each as one word.
+        first = next((i for i, word in enumerate(words) if not (word.startswith("--") and "=" in word)), 0)
+        only_explain = words[first : first + 1] == ["explain"]
+        if only_explain:
+            del words[first]
+        args = parse(VERB, words, os.environ)
         args.values["only_explain"] = only_explain
         return _build(args)
     except HelpWanted:
@@ -138,6 +149,8 @@ def _report(error: BuildlibError) -> int:
         lines.append(error.excerpt())
     if isinstance(error, RunError) and error.output:
         lines += ["the last lines it printed:", *(f"    {visible(line)}" for line in error.output.splitlines())]
+    if getattr(error, "log", None):
+        lines.append(f"all that it printed: {error.log}")  # type: ignore[attr-defined]  # of StepFailed
     if error.hint:
         lines.append(f"hint: {error.hint}")
     sys.stderr.write("\n".join(lines) + "\n")
@@ -149,6 +162,9 @@ def _build(args: Arguments) -> int:
     from bud.errors import StepFailed
     from buildlib import Store
 
+    if args.check:
+        args.values["check"] = "json" if args.format == "json" else "text"
+        args.values["format"] = "oci" if args.format in ("json", "text") else args.format
     arguments.check(args)
     # What is wrong with a folder, a Dockerfile or a flag is found before there is a store.
     request = arguments.request_of(args) if arguments.is_here(args) else None
@@ -166,26 +182,35 @@ def _build(args: Arguments) -> int:
 
 def _with(store: Store, request: Request, args: Arguments) -> int:
     """Do what is asked for: build, or only tell."""
+    from bud import check, told
     from bud.build import Build
-    from bud.progress import Progress
 
+    if args.check:
+        text, code = check.report(store, request, args.check)
+        sys.stdout.write(text)
+        return code
     request = results.extend(request, args)
-    quiet = args.quiet or args.progress in ("none", "quiet")
     if args.values.get("only_explain"):
         from bud.explain import explain
 
         sys.stdout.writelines(one.describe() for one in explain(store, request))
         return 0
-    with Build(store, request, Progress(None if quiet else sys.stderr)) as build:
-        if args.dry_run:
-            sys.stdout.write(build.plan().describe())
-            return 0
-        if args.emit_python:
-            from bud.emit import script
+    kind = "quiet" if args.quiet else args.progress
+    shown = told.progress(kind, sys.stderr, os.environ, os.path.join(store.root, "logs"))
+    try:
+        with Build(store, request, shown) as build:
+            if args.dry_run:
+                sys.stdout.write(build.plan().describe())
+                return 0
+            if args.emit_python:
+                from bud.emit import script
 
-            sys.stdout.write(script(build))
-            return 0
-        image = build.run()
+                sys.stdout.write(script(build))
+                return 0
+            with check.around(store, request, shown, each=kind == "rawjson"):
+                image = build.run()
+    finally:
+        shown.close()
     results.finish(store, image, request.names, args)
     return 0
 

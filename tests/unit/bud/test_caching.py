@@ -54,7 +54,7 @@ class Line:
             opened.pull(f"tarball:{self.base}", names=["localhost/base:1"])
         self.capfd.readouterr()
         verb = ["explain"] if explain else []
-        code = cli.main([*verb, "--root", root, "--tls-verify=false", *words, str(self.context)])
+        code = cli.main([f"--root={root}", *verb, "--tls-verify=false", *words, str(self.context)])
         captured = self.capfd.readouterr()
         self.out, self.err = captured.out, captured.err
         return code
