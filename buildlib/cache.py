@@ -176,6 +176,14 @@ class Cache:
                 best = Miss(tuple(differences), created)
         return best
 
+    def knows_elsewhere(self, step: Step) -> bool:
+        """Whether the very same step was recorded on whatever state. It reads all records: only for explanations."""
+        sql = (
+            "SELECT 1 FROM cache WHERE json_extract(parts, '$.kind') = ? AND json_extract(parts, '$.step') = json(?) "
+            "AND json_extract(parts, '$.inputs') = json(?) LIMIT 1"
+        )
+        return self._db.row(sql, (step.kind, _json(step.values), _json(step.inputs))) is not None
+
     def forget(self, key: str) -> None:
         """Delete one record; its layer is garbage once nothing else needs it."""
         with self._db.transaction() as conn:

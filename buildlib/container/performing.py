@@ -133,7 +133,7 @@ def _reasons(container: WorkingContainer, parent: str, step: Step) -> tuple[str,
         return ("it was not to be looked up",)
     nearest = container.store.cache.explain(parent, step)
     if nearest is None:
-        return ()
+        return ("its parent changed",) if container.store.cache.knows_elsewhere(step) else ()
     return nearest.differences or ("what was cached is too old, or incomplete",)
 
 

@@ -260,7 +260,7 @@ def test_watchers_are_told_why_a_step_missed(store, busybox_tar):
         store.cache.watch = None
     assert [look.hit for look in seen] == [True, True, False, False]
     assert seen[2].why == ("f changed",)
-    assert seen[3].why == ()
+    assert seen[3].why == ("its parent changed",)
     assert isinstance(seen[2].container, str)
 
 

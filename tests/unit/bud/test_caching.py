@@ -163,6 +163,8 @@ def test_explain_names_the_file_the_arg_and_the_parent_that_changed(bud: Line) -
     assert bud.cached < 4
     assert bud(explain=True) == 0
     assert "MISS" not in bud.out
+    assert bud("--from", "scratch", explain=True) == 0
+    assert bud.out.splitlines()[1].strip() == "its parent changed"
 
 
 def test_a_build_says_why_it_executed_a_step(bud: Line) -> None:
