@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from bud import lint
-from buildlib.errors import NotFound, UsageError
+from buildlib.errors import BuildlibError, NotFound, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bud.lint import Base, Finding, Target
+    from bud.progress import Progress
     from bud.request import Request
     from buildlib import Store
 
@@ -61,3 +66,27 @@ def report(store: Store, request: Request, kind: str) -> tuple[str, int]:
 
         return json.dumps(lint.as_json(found), indent=2) + "\n", int(bool(found))
     return lint.as_text(found), int(bool(found))
+
+
+@contextmanager
+def around(store: Store, request: Request, shown: Progress, *, each: bool = False) -> Iterator[None]:
+    """Around a build: before it, :func:`refuse`; behind it, also when it failed, all findings in one line each.
+
+    ``each`` tells every finding as a warning of its own, for progress that programs read.
+    """
+    refuse(store, request)
+    try:
+        yield
+    except BuildlibError:
+        _tell(store, request, shown, each)
+        raise
+    _tell(store, request, shown, each)
+
+
+def _tell(store: Store, request: Request, shown: Progress, each: bool) -> None:
+    found = findings(store, request)
+    if each:
+        for finding in found:
+            shown.warn(finding.short())
+    else:
+        shown.write(lint.summary(found))

@@ -119,8 +119,11 @@ class LiveProgress(Progress):
         size = console.size
         text = Text(no_wrap=True, overflow="crop", end="")
         # A character in the last column makes some terminals begin a new line.
-        for number, (kind, line) in enumerate(self._frame(size.width - 1, size.height - 1)):
+        for number, (kind, line) in enumerate(self._frame(size.width - 1, size.height - 2)):
             text.append(("\n" if number else "") + line, _STYLES.get(kind) if self._color else None)
+        if not self._closed.is_set():
+            # The cursor waits on a blank line: the ^C that a terminal echoes must not run into the next.
+            text.append("\n ")
         return text
 
     def _frame(self, width: int, height: int) -> list[tuple[str, str]]:

@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import select
-import signal
 import struct
 import subprocess
 import sys
@@ -21,6 +20,7 @@ pytest.importorskip("rich", reason="the live view needs rich")
 
 BEGINNING = """
 import os, sys, threading, time
+os.open(os.ttyname(2), os.O_RDWR)  # the leader of a session gets the terminal that it opens as its own
 from bud.told import progress
 shown = progress("auto", sys.stderr, os.environ)
 """
@@ -151,9 +151,10 @@ except KeyboardInterrupt:
 finally:
     shown.close()
 """).until("waiting")
-    os.killpg(terminal.child.pid, signal.SIGINT)
-    lines = terminal.finish()
-    assert without_times(lines)[-1] == " => CANCELED [1/1] RUN sleep Ts"
+    os.write(terminal.fd, b"\x03")
+    # The terminal echoes it, and that shifts nothing.
+    assert without_times(terminal.finish()) == ["[+] Building Ts (0/1) FINISHED", " => CANCELED [1/1] RUN sleep Ts"]
+    assert "^C" in terminal.raw
     assert_left_alone(terminal)
 
 
