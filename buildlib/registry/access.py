@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
@@ -16,7 +16,6 @@ from buildlib.registry.proxy import Proxies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
 CERTIFICATES = ("/etc/containers/certs.d", "/etc/docker/certs.d")
 
@@ -35,6 +34,8 @@ class Access:
     retry_delay: float = 0.5
     """Seconds before the first retry; doubled each time."""
     proxies: Proxies = field(factory=Proxies)
+    _clients: dict[Any, RegistryClient] = field(factory=dict, init=False, eq=False, repr=False)
+    """Kept with their tokens and idle connections, which end with this object."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], uid: int, **settings: Any) -> Access:
@@ -46,7 +47,13 @@ class Access:
         return cls(**settings)
 
     def client(self, endpoint: Endpoint, *, writing: bool = False) -> RegistryClient:
-        """A client of the endpoint's registry, with the login for its repository."""
+        """The client of the endpoint's registry, with the login for its repository."""
+        key = (endpoint.host, endpoint.insecure, endpoint.reference.registry, endpoint.reference.repository, writing)
+        if key not in self._clients:
+            self._clients[key] = self._connect(endpoint, writing)
+        return self._clients[key]
+
+    def _connect(self, endpoint: Endpoint, writing: bool) -> RegistryClient:
         insecure = endpoint.insecure or not self.tls_verify
         http = Http(
             Authenticator(lambda host: self._login(endpoint, host)),

@@ -55,6 +55,12 @@ class RegistryClient:
             if reply.status not in (200, 401):
                 raise self._refusal(reply, "its API")
 
+    def authenticate(self) -> None:
+        """Raise unless the registry takes the login that this client has; TransportError with status 401 if not."""
+        with self._send("GET", "/v2/") as reply:
+            if reply.status != 200:
+                raise self._refusal(reply, self.base.partition("://")[2])
+
     def manifest(self, repository: str, reference: str) -> Fetched:
         """Manifest or index by tag or digest (end-3). NotFound, DigestMismatch, FormatError when it is too large."""
         shown = self._shown(repository, reference)
@@ -203,9 +209,7 @@ class RegistryClient:
         with suppress(BuildlibError):
             self.http.send(Request("DELETE", location), push(repository), retries=0).close()
 
-    def upload(
-        self, repository: str, opener: Opener, size: int | None = None, location: str | None = None
-    ) -> Upload:
+    def upload(self, repository: str, opener: Opener, size: int | None = None, location: str | None = None) -> Upload:
         """An upload that is streamed and resumed; see :class:`Upload`."""
         return Upload(self, repository, opener, size, location)
 
@@ -336,5 +340,3 @@ def parse(raw: bytes, what: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise FormatError(f"{what}: not a JSON object")
     return document
-
-

@@ -231,6 +231,13 @@ def destination(name: str, **options: Any) -> ImageDestination:
     return found
 
 
+def delete(name: str, **options: Any) -> tuple[str, ...]:
+    """Delete the image that ``transport:rest`` names; what is gone now. Not every transport can."""
+    remove = _module(name, "delete").delete
+    gone: Sequence[str] = remove(_split(name)[1], **_understood(name, remove, options))
+    return tuple(gone)
+
+
 def _understood(name: str, make: Any, options: dict[str, Any]) -> dict[str, Any]:
     known = make.__kwdefaults__ or {}
     strange = options.keys() - known - COMMON
@@ -274,5 +281,6 @@ def _module(name: str, wanted: str) -> Any:
         raise UsageError(f"{name!r}: nothing behind {transport}:", hint=f"write {transport}:PATH")
     module = import_module(f"{__name__}.{TRANSPORTS[transport]}")
     if not hasattr(module, wanted):
-        raise UsageError(f"{name!r}: {transport} can only be read")
+        what = "nothing can be deleted there" if wanted == "delete" else f"{transport} can only be read"
+        raise UsageError(f"{name!r}: {what}")
     return module

@@ -154,6 +154,19 @@ def add(index: Index, added: Manifest | Index, names: Sequence[str]) -> Index:
     return attrs.evolve(index, manifests=(*kept, *named))
 
 
+def without(index: Index, wanted: str | None, where: str) -> tuple[Index, tuple[Descriptor, ...]]:
+    """``index`` without the image ``wanted`` (as for :func:`choose`), and the entries that it had."""
+    chosen = choose(index, wanted, where)
+    digests = {entry.digest for entry in chosen.manifests} if isinstance(chosen, Index) else {chosen.digest}
+    if wanted is not None and wanted.startswith("@"):
+        gone = [index.manifests[position_of(wanted, len(index.manifests), where)]]
+    else:
+        gone = [e for e in index.manifests if wanted is None or any(_same(wanted, name) for name in names_of(e))]
+        gone = [e for e in gone if e.digest in digests]
+    kept = tuple(entry for entry in index.manifests if entry not in gone)
+    return attrs.evolve(index, manifests=kept), tuple(gone)
+
+
 def _unnamed(entry: Descriptor) -> dict[str, str]:
     return {key: value for key, value in entry.annotations.items() if key not in (REF_NAME, CONTAINERD_NAME)}
 

@@ -15,6 +15,7 @@ from buildlib.content import ContentStore, abandoned, sync_folder, temporary
 from buildlib.errors import FormatError, NotFound, TransportError, from_os_error
 from buildlib.oci import document, mediatype
 from buildlib.oci.index import Index
+from buildlib.oci.manifest import Manifest
 from buildlib.transports import Form, layout
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from buildlib.oci.descriptor import Descriptor
-    from buildlib.oci.manifest import Manifest
     from buildlib.transports import Blob
 
 HALF_MADE = ".buildlib-"
@@ -41,6 +41,23 @@ def destination(rest: str, *, shared_blobs: str | None = None, tmp: str | None =
     return LayoutDestination(path, wanted, shared_blobs)
 
 
+def delete(rest: str, *, shared_blobs: str | None = None) -> tuple[str, ...]:
+    """Take the image of ``path[:name]`` out of a layout, with the blobs that only it had (not ``shared_blobs``)."""
+    path, wanted = layout.split(rest)
+    folder = Folder(path, shared_blobs)
+    layout.check_version(folder.read(layout.VERSION_FILE), f"oci:{rest}")
+    try:
+        with _locked(path):
+            kept, gone = layout.without(Index.parse(folder.read(layout.INDEX_FILE)), wanted, f"oci:{rest}")
+            write_file(f"{path}/{layout.INDEX_FILE}", kept.raw)
+            if shared_blobs is None:
+                for digest in folder.reached(gone) - folder.reached(kept.manifests):
+                    folder.content.delete(digest)
+    except OSError as error:
+        raise from_os_error(error, f"deleting from {path}") from error
+    return tuple(name for entry in gone for name in layout.names_of(entry) or (str(entry.digest),))
+
+
 class Folder:
     """The files of a layout in a folder."""
 
@@ -55,6 +72,24 @@ class Folder:
     def blob(self, descriptor: Descriptor) -> BinaryIO:
         """The content of a blob."""
         return self.content.open(descriptor.digest)
+
+    def reached(self, entries: Sequence[Descriptor]) -> set[str]:
+        """The digests of these documents and of all that they refer to, as far as it is here."""
+        found: set[str] = set()
+        todo = list(entries)
+        while todo:
+            entry = todo.pop()
+            if entry.digest in found:
+                continue
+            found.add(entry.digest)
+            if not self.content.has(entry.digest):
+                continue
+            if mediatype.is_index(entry.media_type):
+                todo += Index.parse(self.content.read(entry.digest)).manifests
+            elif mediatype.is_manifest(entry.media_type):
+                manifest = Manifest.parse(self.content.read(entry.digest))
+                todo += [manifest.config, *manifest.layers]
+        return found
 
     def close(self) -> None:
         """Nothing is kept open."""

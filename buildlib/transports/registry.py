@@ -118,9 +118,7 @@ class RegistrySource:
         return self.client.blob(self.repository, descriptor.digest, descriptor.size)
 
     def close(self) -> None:
-        """Close idle connections."""
-        if self._client is not None:
-            self._client.http.close()
+        """Nothing is left to do: connections belong to the access."""
 
 
 class RegistryDestination:
@@ -201,8 +199,10 @@ class RegistryDestination:
             self.client.add_referrer(self.repository, subject["digest"], document.raw, media_type)
 
     def close(self) -> None:
-        """Close idle connections."""
-        self.client.http.close()
+        """Nothing is left to do: connections belong to the access."""
+
+    def abort(self) -> None:
+        """Nothing is left to do: a tag was not set, and blobs without a manifest go by themselves."""
 
     abort = close
     """Blobs without a manifest are the registry's to collect."""
