@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 from bud import lint
+from bud.errors import visible
 from buildlib.errors import BuildlibError, NotFound, UsageError
 
 TYPE_CHECKING = False
@@ -17,17 +18,21 @@ if TYPE_CHECKING:
     from buildlib import Store
 
 
-def target(store: Store, request: Request) -> Target:
-    """What a request is about, as the rules want it. Nothing is fetched: bases count that are here."""
+def target(store: Store, request: Request, unknown: set[str] | None = None) -> Target:
+    """What a request is about, as the rules want it. Nothing is fetched: bases count that are here.
+
+    The names of the others are added to ``unknown``.
+    """
     from bud.plan import platform_args
 
     dockerfile, options = request.dockerfile, request.plan
     platform = options.platform
 
     def base_of(name: str, wanted: str) -> Base | None:
-        if name in options.contexts:
-            return None
-        return _base(store, name, wanted or platform)
+        found = None if name in options.contexts else _base(store, name, wanted or platform)
+        if found is None and unknown is not None:
+            unknown.add(name)
+        return found
 
     arguments = platform_args(options, dockerfile.stages[-1].start.name)
     return lint.Target(dockerfile, arguments, options.build_args, request.ignore, base_of)
@@ -60,32 +65,37 @@ def refuse(store: Store, request: Request) -> None:
 
 def report(store: Store, request: Request, kind: str) -> tuple[str, int]:
     """The output of ``bud check`` as "text" or "json", and the exit code: 1 when there are findings."""
-    found = findings(store, request)
+    unknown: set[str] = set()
+    found = lint.check(target(store, request, unknown))
     if kind == "json":
         import json
 
         return json.dumps(lint.as_json(found), indent=2) + "\n", int(bool(found))
-    return lint.as_text(found), int(bool(found))
+    notes = "".join(f"not here, so what it sets is not known: {visible(name)}\n" for name in sorted(unknown))
+    return lint.as_text(found) + notes, int(bool(found))
 
 
 @contextmanager
-def around(store: Store, request: Request, shown: Progress, *, each: bool = False) -> Iterator[None]:
+def around(store: Store, request: Request, shown: Progress, kind: str = "plain") -> Iterator[None]:
     """Around a build: before it, :func:`refuse`; behind it, also when it failed, all findings in one line each.
 
-    ``each`` tells every finding as a warning of its own, for progress that programs read.
+    ``kind`` is that of the progress (see :mod:`bud.told`): programs get every finding as a warning of its own, and
+    where all is quiet nothing is looked for.
     """
     refuse(store, request)
     try:
         yield
     except BuildlibError:
-        _tell(store, request, shown, each)
+        _tell(store, request, shown, kind)
         raise
-    _tell(store, request, shown, each)
+    _tell(store, request, shown, kind)
 
 
-def _tell(store: Store, request: Request, shown: Progress, each: bool) -> None:
+def _tell(store: Store, request: Request, shown: Progress, kind: str) -> None:
+    if kind in ("quiet", "none"):
+        return
     found = findings(store, request)
-    if each:
+    if kind == "rawjson":
         for finding in found:
             shown.warn(finding.short())
     else:

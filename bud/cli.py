@@ -207,7 +207,7 @@ def _with(store: Store, request: Request, args: Arguments) -> int:
 
                 sys.stdout.write(script(build))
                 return 0
-            with check.around(store, request, shown, each=kind == "rawjson"):
+            with check.around(store, request, shown, kind):
                 image = build.run()
     finally:
         shown.close()
