@@ -62,4 +62,3 @@ def _note(store: Store, reference: Reference, digests: Iterable[str]) -> None:
     rows = [(digest, reference.registry, reference.repository, now) for digest in digests]
     with store.db.transaction() as conn:
         conn.executemany("INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?)", rows)
-
