@@ -26,11 +26,15 @@ if TYPE_CHECKING:
     from buildlib.emulation import can_run
     from buildlib.errors import BuildlibError
     from buildlib.image import Image
+    from buildlib.logins import logged_in, login, logout
+    from buildlib.manifest_list import ManifestList
     from buildlib.oci import Descriptor, Digest, ImageConfig, Manifest, Platform, Reference
     from buildlib.patterns import IgnorePatterns
     from buildlib.registry.access import Access
     from buildlib.registry.auth import Credential
+    from buildlib.remote import copy_image, delete_image, inspect_image, list_tags
     from buildlib.store import Store
+    from buildlib.sync import sync_images
 
 __all__ = [
     "Access",
@@ -46,6 +50,7 @@ __all__ = [
     "Image",
     "ImageConfig",
     "Manifest",
+    "ManifestList",
     "Platform",
     "Reference",
     "RunResult",
@@ -55,10 +60,18 @@ __all__ = [
     "Tmpfs",
     "WorkingContainer",
     "can_run",
+    "copy_image",
+    "delete_image",
     "errors",
     "events",
     "from_",
+    "inspect_image",
+    "list_tags",
+    "logged_in",
+    "login",
+    "logout",
     "open_store",
+    "sync_images",
 ]
 
 _HOMES = {
@@ -75,6 +88,7 @@ _HOMES = {
     "Image": "image",
     "ImageConfig": "oci",
     "Manifest": "oci",
+    "ManifestList": "manifest_list",
     "Platform": "oci",
     "Reference": "oci",
     "RunResult": "container.run",
@@ -84,8 +98,16 @@ _HOMES = {
     "Tmpfs": "container.mounts",
     "WorkingContainer": "container",
     "can_run": "emulation",
+    "copy_image": "remote",
+    "delete_image": "remote",
     "errors": "",
     "events": "",
+    "inspect_image": "remote",
+    "list_tags": "remote",
+    "logged_in": "logins",
+    "login": "logins",
+    "logout": "logins",
+    "sync_images": "sync",
 }
 
 

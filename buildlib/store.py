@@ -238,13 +238,24 @@ class Store:
 
         return pull_all(self, name, names, platforms, progress, **options)
 
-    def push(
-        self, image: Image | ManifestList | str, destination: str | None = None, **options: Any
-    ) -> Descriptor:
+    def push(self, image: Image | ManifestList | str, destination: str | None = None, **options: Any) -> Descriptor:
         """Copy an image out of the store; contract and options are those of :func:`buildlib.transfer.push`."""
         from buildlib.transfer import push
 
         return push(self.find(image) if isinstance(image, str) else image, destination, **options)
+
+    def save(self, images: Mapping[Image | ManifestList, Sequence[str]], path: str, format: str = "docker-archive",
+             **options: Any) -> None:  # fmt: skip
+        """Write images with their names into one archive; see :func:`buildlib.saving.save`."""
+        from buildlib.saving import save
+
+        save(images, path, format, **options)
+
+    def load(self, path: str, *, progress: Sink | None = None) -> list[tuple[Image | ManifestList, tuple[str, ...]]]:
+        """Take all images of an archive (``-``: standard input) into the store; each with its names there."""
+        from buildlib.saving import load
+
+        return load(self, path, progress=progress)
 
     # --- working containers -------------------------------------------------------------------------------------------
 
@@ -272,8 +283,8 @@ class Store:
         to what is here. ``access`` is for registries. With ``cache`` every call on the container is memoised; other
         options are those of :meth:`WorkingContainer.create`.
         """
-        from buildlib.container import WorkingContainer
         from buildlib.bases import base_image
+        from buildlib.container import WorkingContainer
 
         transport = {} if access is None else {"access": access}
         base, called = base_image(self, image, pull, platform, **transport)
