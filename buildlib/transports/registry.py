@@ -204,9 +204,6 @@ class RegistryDestination:
     def abort(self) -> None:
         """Nothing is left to do: a tag was not set, and blobs without a manifest go by themselves."""
 
-    abort = close
-    """Blobs without a manifest are the registry's to collect."""
-
 
 def mediatype_of(raw: bytes, told: str) -> str:
     """The media type of a manifest: what it says itself, else what the registry told."""

@@ -53,7 +53,8 @@ def test_constraints(constraint, yes, no):
 def test_versions_are_ordered_as_semver_says():
     ordered = "1.0.0-alpha 1.0.0-alpha.1 1.0.0-alpha.beta 1.0.0-beta 1.0.0-beta.2 1.0.0-beta.11 1.0.0-rc.1 1.0.0 1.0.1"
     versions = [Version.parse(text) for text in ordered.split()]
-    assert sorted(versions[::-1], key=lambda version: version.key) == versions
+    backwards = versions[::-1]
+    assert sorted(backwards, key=lambda version: version.key) == versions
 
 
 @pytest.mark.parametrize("text", ["latest", "", "1.2.3.4", "1..2", "1.2.3-", "1.2.3-a..b"])
