@@ -55,6 +55,7 @@ def copy_image(
     transports' own. Nothing becomes visible at the destination before all of it is there. Raises
     :class:`TransportError`, :class:`NotFound`, :class:`DigestMismatch`.
     """
+    transports.check(destination)
     arriving = dict(destination_options or {})
     with closing(open_source(source, source_access, tmp, **(source_options or {}))) as opened:
         if destination.startswith("docker://"):

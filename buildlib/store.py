@@ -176,6 +176,11 @@ class Store:
         found = find(self.db, name)
         return self._manifest_list(found, name) if ":" in found else self.image(found)
 
+    def manifest_lists(self) -> list[ManifestList]:
+        """All indexes that have a name, each once, newest first."""
+        rows = self.db.rows("SELECT image FROM names WHERE image LIKE 'sha%:%' GROUP BY image ORDER BY max(since) DESC")
+        return [self._manifest_list(row[0], row[0]) for row in rows]
+
     def manifest_list(self, name: str) -> ManifestList:
         """The index that ``name`` means. Raises :class:`NotFound`, and :class:`UsageError` for the name of an image."""
         from buildlib.errors import UsageError

@@ -39,7 +39,7 @@ def table() -> str:
     lines = ["| command | what it does |", "|---|---|"]
     for name, (summary, aliases) in sorted(rows.items()):
         also = f" (also {', '.join(f'`{alias}`' for alias in aliases)})" if aliases else ""
-        lines.append(f"| [`{name}`](docs/commands.md#{name}) | {summary}{also} |")
+        lines.append(f"| [`{name}`](docs/commands.md#{name.replace(' ', '-')}) | {summary}{also} |")
     return "\n".join(lines)
 
 

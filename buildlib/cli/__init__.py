@@ -23,11 +23,25 @@ MODULES = {
     "config": "config",
     "containers": "containers",
     "copy": "copy",
+    "delete": "delete",
     "diff": "diff",
     "from": "from_",
     "images": "images",
     "info": "info",
     "inspect": "inspect",
+    "list-tags": "list_tags",
+    "load": "load",
+    "login": "login",
+    "logout": "logout",
+    "manifest add": "manifest_add",
+    "manifest annotate": "manifest_annotate",
+    "manifest create": "manifest_create",
+    "manifest exists": "manifest_exists",
+    "manifest inspect": "manifest_inspect",
+    "manifest push": "manifest_push",
+    "manifest remove": "manifest_remove",
+    "manifest rm": "manifest_rm",
+    "manifest-digest": "manifest_digest",
     "mount": "mount",
     "prune": "prune",
     "pull": "pull",
@@ -36,14 +50,16 @@ MODULES = {
     "rm": "rm",
     "rmi": "rmi",
     "run": "run",
+    "save": "save",
+    "sync": "sync",
     "tag": "tag",
     "umount": "umount",
     "version": "version",
 }
-"""The module of each verb, below this package. Verbs of other packages are found through their entry points."""
+"""The module of each verb, below this package; a verb may have two words. Verbs of other packages are found through
+their entry points."""
 
 ALIASES = {
-    "delete": "rm",
     "gc": "prune",
     "list": "containers",
     "ls": "containers",
@@ -125,7 +141,23 @@ def _dispatch(words: list[str], options: dict[str, Any]) -> int:
         return print_short()
     if not rest or rest[0] == "help":
         return _help(rest[1:])
-    return _run_verb(rest[0], rest[1:], options)
+    name, words = split_verb(rest)
+    if any(known.startswith(f"{name} ") for known in MODULES):  # the first of two words, alone or with a wrong one
+        return _help([name]) if not words or words[0] in ("--help", "-h") else _no_such(name, words[0])
+    return _run_verb(name, words, options)
+
+
+def split_verb(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The verb at the beginning of ``words``, which may be two of them, and what follows."""
+    two = " ".join(words[:2])
+    return (two, list(words[2:])) if two in MODULES else (words[0], list(words[1:]))
+
+
+def _no_such(name: str, word: str) -> int:
+    from buildlib.errors import UsageError
+
+    known = [verb.partition(" ")[2] for verb in MODULES if verb.startswith(f"{name} ")]
+    raise UsageError(f'unknown command "{name} {word}" for "{PROGRAM}"', hint=f"there are {', '.join(known)}")
 
 
 def _run_verb(name: str, words: list[str], options: dict[str, Any]) -> int:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 
+from buildlib.cli.copy_image import IMAGE_FLAGS
 from buildlib.cli.flags import BOOL, LIST, NUMBER, Flag, Verb
+from buildlib.cli.registry_flags import has_transport
+from buildlib.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,30 +24,50 @@ COPY_FLAGS = (
     Flag("from", "a container or an image that the sources lie in", metavar="NAME"),
     Flag("ignorefile", "file with patterns of what to leave out", metavar="FILE"),
     Flag("link", "into an empty root that is put on top, so that no link of the container is followed", kind=BOOL),
-    Flag("quiet", "accepted; nothing is printed anyway", short="q", kind=BOOL, no_op=True),
+    Flag("quiet", "do not tell how it goes on; of files nothing is printed anyway", short="q", kind=BOOL),
     Flag("retry", "how often to try again", kind=NUMBER, no_op=True),
     Flag("retry-delay", "how long to wait between", metavar="DURATION", no_op=True),
     Flag("timestamp", "the time of the copied files, in seconds", kind=NUMBER, metavar="SECONDS", later=True),
 )
 
+_OWN_FLAGS = (*COPY_FLAGS, Flag("parents", "keep the folders of the sources' names", kind=BOOL))
+_BOTH = {"quiet"}
+
 VERB = Verb(
     "copy",
-    "Copy files into a working container",
-    accepts="CONTAINER SOURCE... [DESTINATION]",
+    "Copy files into a working container, or an image from one place to another",
+    accepts="CONTAINER SOURCE... [DESTINATION] | IMAGE DESTINATION",
     positionals=(2, None),
-    missing="a container and what to copy must be specified",
-    example="buildlib copy --chown www-data debian-working-container site/ /srv/site",
-    details="A folder copies its contents. Without DESTINATION the working directory of the container is meant.",
-    flags=(
-        *COPY_FLAGS,
-        Flag("parents", "keep the folders of the sources' names", kind=BOOL),
-    ),
+    missing="a container and what to copy, or two images, must be specified",
+    example="buildlib copy --chown www-data debian-working-container site/ /srv/site\n"
+    "buildlib copy --all docker://quay.io/team/site:1 docker://localhost:5000/site:1\n"
+    "buildlib copy docker://debian oci:layout:debian",
+    details="A folder copies its contents. Without DESTINATION the working directory of the container is meant.\n"
+    "When the first argument begins with a transport (docker://, oci:, oci-archive:, docker-archive:, dir:,\n"
+    "docker-daemon:, containers-storage:, tarball:), an image is copied, as by skopeo and with its flags; it\n"
+    "passes through no store. Then flags that are for files are refused, and the other way round.",
+    flags=(*_OWN_FLAGS, *IMAGE_FLAGS),
 )
 
 
 def run(args: Arguments) -> int:
-    """Copy."""
+    """Copy files, or an image."""
+    image = has_transport(args.positionals[0])
+    _refuse(args, _OWN_FLAGS if image else IMAGE_FLAGS, "files" if image else "images")
+    if image:
+        from buildlib.cli.copy_image import run as run_image
+
+        if len(args.positionals) != 2:
+            raise UsageError("an image is copied to one destination", hint=f"buildlib copy {args.positionals[0]} oci:x")
+        return run_image(args)
     return transfer(args, "copy", parents=args.parents)
+
+
+def _refuse(args: Arguments, flags: tuple[Flag, ...], what: str) -> None:
+    """Refuse flags that mean nothing for what is copied."""
+    for flag in flags:
+        if flag.key in args.given and flag.key not in _BOTH and not flag.env and not flag.no_op:
+            raise UsageError(f"--{flag.name} is for copying {what}")
 
 
 def transfer(args: Arguments, method: str, **options: Any) -> int:

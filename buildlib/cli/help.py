@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from buildlib.cli import ALIASES, MODULES, PROGRAM, _load
+from buildlib.cli import ALIASES, MODULES, PROGRAM, _load, split_verb
 from buildlib.cli.flags import BOOL, GLOBAL_FLAGS, Flag, Verb
 from buildlib.errors import UsageError
 
@@ -14,9 +14,14 @@ def show(words: list[str]) -> int:
     if not words:
         sys.stdout.write(program_help())
         return 0
-    name = ALIASES.get(words[0], words[0])
+    name = split_verb(words)[0]
+    name = ALIASES.get(name, name)
     if name in MODULES:
         sys.stdout.write(verb_help(_load(name).VERB))
+        return 0
+    group = [verb for verb in MODULES if verb.startswith(f"{name} ")]
+    if group:
+        sys.stdout.write(group_help(name, group))
         return 0
     from buildlib.cli.plugins import find, run_plugin
 
@@ -42,6 +47,17 @@ def program_help() -> str:
         f"Available Commands:\n{table(sorted(rows))}\n"
         f"Flags:\n{flag_table((*GLOBAL_FLAGS, Flag('version', 'print the version', short='v', kind=BOOL)))}\n"
         f'Use "{PROGRAM} [command] --help" for more about a command.\n'
+    )
+
+
+def group_help(name: str, verbs: list[str]) -> str:
+    """The help of the verbs that begin with the same word."""
+    from buildlib.cli.human import table
+
+    rows = [(f"  {verb}", _load(verb).VERB.summary) for verb in verbs]
+    return (
+        f"Usage:\n  {PROGRAM} {name} [command]\n\nAvailable Commands:\n{table(rows)}\n"
+        f'Use "{PROGRAM} {name} [command] --help" for more about a command.\n'
     )
 
 

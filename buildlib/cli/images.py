@@ -23,7 +23,7 @@ VERB = Verb(
     positionals=(0, 1),
     example="buildlib images --filter label=team=web --format '{{.ID}} {{.Name}}:{{.Tag}}'",
     flags=(
-        Flag("all", "show all images; there are no intermediate ones to hide", short="a", kind=BOOL),
+        Flag("all", "show the images of indexes, too", short="a", kind=BOOL),
         Flag("digests", "show the digests of the manifests", kind=BOOL),
         Flag(
             "filter", "only images with before=IMAGE, since=IMAGE, dangling=BOOL, id=ID, label=KEY[=VALUE], "
@@ -43,11 +43,15 @@ _FILTERS = ("after", "before", "dangling", "id", "intermediate", "label", "reado
 _NONE = "<none>"
 _ALL_ROWS = """
 SELECT i.id, i.manifest, i.created, i.size, n.name, n.since FROM images i LEFT JOIN names n ON n.image = i.id
+WHERE n.name IS NOT NULL OR ? OR i.id NOT IN (SELECT image FROM index_members WHERE image IS NOT NULL)
 UNION ALL
-SELECT substr(image, 8), image, since, 0, name, since FROM names WHERE image LIKE 'sha256:%'
+SELECT substr(image, 8), image, since, (
+    SELECT coalesce(sum(size), 0) FROM images WHERE id IN (SELECT image FROM index_members WHERE owner = names.image)
+), name, since FROM names WHERE image LIKE 'sha256:%'
 ORDER BY 3 DESC, 1, 6, 5
 """
-"""Images with their names, newest image and oldest name first; a name of an index stands for the index."""
+"""Images with their names, newest image and oldest name first; a name of an index stands for the index. Its images are
+listed only if they have names of their own, or all are asked for."""
 
 
 class _Listed:
@@ -86,7 +90,7 @@ def _load(args: Arguments) -> list[_Listed]:
     if database is None:
         return []
     images: dict[str, _Listed] = {}
-    for id, manifest, created, size, name, _ in database.rows(_ALL_ROWS):
+    for id, manifest, created, size, name, _ in database.rows(_ALL_ROWS, (args.all,)):
         image = images.get(id)
         if image is None:
             image = images[id] = _Listed(id, manifest, created, size)
@@ -109,7 +113,7 @@ def _find(args: Arguments, name: str) -> str:
     from buildlib.cli.place import open_store
 
     with open_store(args) as store:
-        return str(store.image(name).id)
+        return str(store.find(name).id)
 
 
 def _filtered(args: Arguments, images: list[_Listed], key: str, values: Sequence[str]) -> list[_Listed]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from buildlib.cli.flags import Flag, Verb
+from buildlib.cli.flags import BOOL, Flag, Verb
+from buildlib.cli.registry_flags import PLATFORM_FLAGS, RETRY_TIMES, has_transport, place_flags
 from buildlib.errors import NotFound, UsageError
 
 TYPE_CHECKING = False
@@ -17,14 +18,24 @@ if TYPE_CHECKING:
 
 VERB = Verb(
     "inspect",
-    "Inspect the configuration of a container or image",
+    "Inspect a container or an image, also one in a registry",
     accepts="NAME",
     positionals=(1, 1),
     missing="container or image name must be specified",
-    example="buildlib inspect --format '{{.OCIv1.Config.Env}}' localhost/site:1.2",
+    example="buildlib inspect --format '{{.OCIv1.Config.Env}}' localhost/site:1.2\n"
+    "buildlib inspect docker://debian:bookworm-slim",
+    details="A name that begins with a transport is looked up there, and shown as by skopeo: no layer is fetched,\n"
+    "and no list of tags unless --tags. Exits with 2 where it is not there.",
     flags=(
+        Flag("config", "show the config of the image", kind=BOOL),
         Flag("format", "print by this Go template", short="f", metavar="TEMPLATE"),
-        Flag("type", "container or image", short="t", default="container", metavar="TYPE"),
+        Flag("no-tags", "accepted; tags are listed only by --tags", short="n", kind=BOOL, no_op=True),
+        Flag("raw", "show the manifest (with --config: the config) as it is, byte for byte", kind=BOOL),
+        RETRY_TIMES,
+        Flag("tags", "list all tags of the repository, too", kind=BOOL),
+        Flag("type", "container, image or manifest", short="t", default="container", metavar="TYPE"),
+        *place_flags(),
+        *PLATFORM_FLAGS,
     ),
 )
 
@@ -33,9 +44,15 @@ def run(args: Arguments) -> int:
     """Print the document as JSON, or by a template without a newline of our own on a pipe."""
     from buildlib.cli.place import open_store
 
-    if args.type not in ("container", "image"):
-        raise UsageError('the only recognized types are "container" and "image"')
+    if has_transport(args.positionals[0]):
+        from buildlib.cli.inspect_image import run as run_image
+
+        return run_image(args)
+    if args.type not in ("container", "image", "manifest"):
+        raise UsageError('the only recognized types are "container", "image" and "manifest"')
     with open_store(args) as store:
+        if args.raw or args.config or args.type == "manifest":
+            return _print_blob(store, args)
         document = _find(store, args)
     if args.format:
         from buildlib.cli.template import Template
@@ -51,16 +68,34 @@ def run(args: Arguments) -> int:
     return 0
 
 
+def _print_blob(store: Store, args: Arguments) -> int:
+    """Show manifest, index or config of an image of the store."""
+    from buildlib.cli.registry_flags import platform
+
+    name = args.positionals[0]
+    image = store.image(name, platform(args)) if args.config else store.find(name)
+    raw = store.blobs.read(f"sha256:{image.id}" if args.config else image.digest)
+    if args.raw:
+        sys.stdout.buffer.write(raw)
+    else:
+        from buildlib.cli.listing import print_json
+
+        print_json(_parsed(raw))
+    return 0
+
+
 def _find(store: Store, args: Arguments) -> Struct:
+    from buildlib.cli.registry_flags import platform
+
     name = args.positionals[0]
     if args.type == "image":
-        return _image(store.image(name), name)
+        return _image(store.image(name, platform(args)), name)
     try:
         return _container(store.container(name))
     except NotFound:
         if "type" in args.given:
             raise
-    return _image(store.image(name), name)
+    return _image(store.image(name, platform(args)), name)
 
 
 def _image(image: Image, name: str) -> Struct:

@@ -22,7 +22,7 @@ VERB = Verb(
     details="DESTINATION is a transport and what it needs: docker://NAME, oci:DIR[:TAG],\n"
     "oci-archive:FILE[:TAG], docker-archive:FILE[:NAME] or dir:DIR.",
     flags=(
-        Flag("all", "all images of a manifest list", kind=BOOL, later=True),
+        Flag("all", "accepted; of an index all images are pushed", kind=BOOL, no_op=True),
         Flag("compression-format", "gzip, zstd or none", metavar="FORMAT"),
         Flag("compression-level", "level of the compression", kind=NUMBER, metavar="LEVEL"),
         Flag("digestfile", "write the digest of the manifest to this file", metavar="FILE"),
@@ -33,7 +33,7 @@ VERB = Verb(
         Flag("format", "type of the manifest: oci or v2s2 (docker)", short="f", metavar="FORMAT"),
         Flag("quiet", "do not tell how it goes on", short="q", kind=BOOL),
         Flag("remove-signatures", "do not copy signatures", kind=BOOL, no_op=True),
-        Flag("rm", "remove the manifest list afterwards", kind=BOOL, later=True),
+        Flag("rm", "remove the index afterwards", kind=BOOL),
         Flag("sign-by", "sign with this key", metavar="FINGERPRINT", later=True),
         *REGISTRY_FLAGS,
     ),
@@ -43,13 +43,18 @@ VERB = Verb(
 def run(args: Arguments) -> int:
     """Push, and write the digest where it is wanted."""
     from buildlib.cli.place import open_store
+    from buildlib.cli.progress import Progress
     from buildlib.cli.registry_flags import access_to
 
     name = args.positionals[0]
     destination = args.positionals[-1] if len(args.positionals) > 1 else None
+    options = _options(args)
     with open_store(args) as store:
         access = access_to(args, destination or name)
-        pushed = store.push(name, destination, **_options(args), **access)
+        with Progress(args.quiet) as progress:
+            pushed = store.push(name, destination, progress=progress, **options, **access)
+        if args.rm:
+            store.manifest_list(name).remove(name)
     if args.digestfile is not None:
         with open(args.digestfile, "w", encoding="ascii") as file:
             file.write(str(pushed.digest))
@@ -61,9 +66,7 @@ _COMPRESSIONS = ("gzip", "none", "zstd")
 
 
 def _options(args: Arguments) -> dict[str, Any]:
-    from buildlib.cli.progress import sink
-
-    options: dict[str, Any] = {"progress": sink(args.quiet)}
+    options: dict[str, Any] = {}
     if args.format is not None:
         if args.format not in _FORMATS:
             raise UsageError(f'unknown format "{args.format}"', hint="the formats are oci and v2s2")

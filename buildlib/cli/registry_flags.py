@@ -7,9 +7,10 @@ from buildlib.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
-    from buildlib import Platform, Store
+    from buildlib import Access, Platform, Store
     from buildlib.cli.flags import Arguments
 
 PLATFORM_FLAGS = (
@@ -27,6 +28,69 @@ REGISTRY_FLAGS = (
     Flag("retry-delay", "how long to wait before that, like 2s", metavar="DURATION"),
     Flag("tls-verify", "require HTTPS and verify certificates", kind=BOOL, default=True),
 )
+
+
+def place_flags(side: str = "") -> tuple[Flag, ...]:
+    """The flags of skopeo for a place of images; ``side`` is "src" or "dest" where a verb has two of them."""
+    front, of = (f"{side}-", {"src": " of the source", "dest": " of the destination"}[side]) if side else ("", "")
+    own = (Flag("authfile", "file with logins for registries", metavar="FILE", env="REGISTRY_AUTH_FILE"),)
+    return (
+        *(own if not side else (Flag(f"{front}authfile", f"file with logins for the registry{of}", metavar="FILE"),)),
+        Flag(f"{front}cert-dir", f"folder with certificates for the registry{of}", metavar="DIR"),
+        Flag(f"{front}creds", f"user and password for the registry{of}", metavar="USER[:PASSWORD]"),
+        Flag(f"{front}daemon-host", f"address of the docker daemon{of}", metavar="HOST"),
+        Flag(f"{front}no-creds", f"use no login for the registry{of}", kind=BOOL),
+        Flag(f"{front}password", f"password for the registry{of}", metavar="PASSWORD"),
+        Flag(f"{front}registry-token", f"bearer token for the registry{of}", metavar="TOKEN"),
+        Flag(f"{front}shared-blob-dir", f"folder of blobs that layouts share{of}", metavar="DIR"),
+        Flag(f"{front}tls-verify", f"require HTTPS and verify certificates{of}", kind=BOOL, default=True),
+        Flag(f"{front}username", f"user for the registry{of}", metavar="USER"),
+    )
+
+
+RETRY_TIMES = Flag("retry-times", "how often to try again", kind=NUMBER, metavar="COUNT", default=3)
+
+
+def place_access(args: Arguments, side: str = "") -> Access:
+    """How the registry of a place is reached, by the flags of :func:`place_flags`."""
+    import os
+
+    from buildlib import Access, Credential
+
+    front = f"{side}_" if side else ""
+
+    def given(name: str) -> Any:
+        return args.values.get(front + name)
+
+    settings: dict[str, Any] = {"tls_verify": given("tls_verify"), "cert_dir": given("cert_dir")}
+    settings["retries"] = args.values.get("retry_times", 3)
+    file = given("authfile") or args.values.get("authfile")
+    if file:
+        settings["auth_files"] = (file,)
+    if given("no_creds"):
+        settings["auth_files"] = ()
+    elif given("registry_token"):
+        settings["credential"] = Credential(registry_token=given("registry_token"))
+    elif given("creds"):
+        settings["credential"] = Credential.parse(given("creds"))
+    elif given("username"):
+        settings["credential"] = Credential(given("username"), given("password") or "")
+    return Access.from_environment(os.environ, os.geteuid(), **settings)
+
+
+def place_options(args: Arguments, name: str, side: str = "") -> dict[str, Any]:
+    """The options of the transport that ``name`` begins with."""
+    front = f"{side}_" if side else ""
+    transport = name.partition(":")[0]
+    host, folder = args.values.get(f"{front}daemon_host"), args.values.get(f"{front}shared_blob_dir")
+    if transport == "docker-daemon":
+        tls = {
+            "cert_dir": args.values.get(f"{front}cert_dir"),
+            "tls_verify": args.values.get(f"{front}tls_verify", True),
+        }
+        return tls | ({"daemon_host": host} if host else {})
+    return {"shared_blobs": folder} if transport == "oci" and folder else {}
+
 
 LOCAL_TRANSPORTS = frozenset(
     ("containers-storage", "dir", "docker-archive", "docker-daemon", "oci", "oci-archive", "tarball")
@@ -84,6 +148,21 @@ def _seconds(text: str) -> float:
         return float(number) * _SECONDS[text[len(number) :]]
     except (ValueError, KeyError):
         raise UsageError(f'invalid retry delay "{text}"', hint="write it as 2s or 500ms") from None
+
+
+def key_values(flag: str, words: Sequence[str]) -> dict[str, str]:
+    """The map that words like ``key=value`` give; raises :class:`UsageError` for others."""
+    for word in words:
+        if "=" not in word:
+            raise UsageError(f"--{flag} {word}: no value given", hint=f"write {word}=VALUE")
+    return dict(word.partition("=")[::2] for word in words)
+
+
+def platforms(args: Arguments) -> list[Platform]:
+    """All platforms that ``--platform`` names, several of them or none."""
+    from buildlib import Platform
+
+    return [Platform.parse(each) for each in args.platform]
 
 
 def platform(args: Arguments) -> Platform | None:

@@ -15,7 +15,6 @@ VERB = Verb(
     accepts="CONTAINER...",
     positionals=(0, None),
     example="buildlib rm debian-working-container",
-    aliases=("delete",),
     flags=(Flag("all", "remove all containers", short="a", kind=BOOL),),
 )
 

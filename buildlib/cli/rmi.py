@@ -34,7 +34,7 @@ def run(args: Arguments) -> int:
     with open_store(args) as store:
 
         def remove(name: str) -> None:
-            removed = store.image(name).remove(name, force=args.force or args.all)
+            removed = store.find(name).remove(name, force=args.force or args.all)
             for gone in removed.untagged:
                 print(f"untagged: {gone}")
             if removed.deleted:
@@ -55,6 +55,9 @@ def _check(args: Arguments) -> None:
 
 
 def _chosen(store: Store, args: Arguments) -> list[str]:
-    if args.all or args.prune:
-        return [image.id for image in store.images() if args.all or not image.names]
+    if args.all:  # indexes first: they hold images
+        alone = [image.id for image in store.images() if image.names or not image.lists]
+        return [*(index.id for index in store.manifest_lists()), *alone]
+    if args.prune:
+        return [image.id for image in store.images() if not image.names and not image.lists]
     return list(args.positionals)

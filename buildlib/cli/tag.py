@@ -23,7 +23,7 @@ def run(args: Arguments) -> int:
 
     name, *new = args.positionals
     with open_store(args) as store:
-        image = store.image(name)
+        image = store.find(name)
         for each in new:
             image.tag(each)
     return 0

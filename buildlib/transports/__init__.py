@@ -214,6 +214,11 @@ COMMON = {"access", "tmp"}
 Those that have no use for them are not told."""
 
 
+def check(name: str) -> None:
+    """Raise :class:`UsageError` unless ``name`` begins with a transport."""
+    _split(name)
+
+
 def source(name: str, **options: Any) -> ImageSource:
     """The image that ``transport:rest`` names. ``options`` are those in :data:`COMMON` and the transport's own.
 
