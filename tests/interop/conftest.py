@@ -58,7 +58,12 @@ def tools() -> Iterator[Path]:
 @pytest.fixture
 def containers_environment(tools: Path) -> dict[str, str]:
     """Environment in which these tools read nothing of this machine's settings and write only to the test's folder."""
-    home = tools / "home"
+    return environment_in(tools)
+
+
+def environment_in(folder: Path) -> dict[str, str]:
+    """The environment whose home and settings lie in ``folder``."""
+    home = folder / "home"
     (home / ".config" / "containers").mkdir(parents=True)
     (home / "tmp").mkdir()
     conf = home / "containers.conf"
@@ -91,8 +96,12 @@ def podman(tools: Path, containers_environment: dict[str, str]) -> Iterator[Prog
 @pytest.fixture
 def buildah(tools: Path, containers_environment: dict[str, str]) -> Iterator[Program]:
     """``buildah("bud", …)`` on a store of its own; chroot isolation, which works inside a container too."""
-    environment = containers_environment | {"BUILDAH_ISOLATION": "chroot"}
-    tool = Program(program("buildah"), _storage(tools, "buildah"), environment)
+    yield from buildah_in(tools, containers_environment)
+
+
+def buildah_in(tools: Path, environment: dict[str, str]) -> Iterator[Program]:
+    """What the fixture ``buildah`` gives, for a fixture of a wider scope."""
+    tool = Program(program("buildah"), _storage(tools, "buildah"), environment | {"BUILDAH_ISOLATION": "chroot"})
     yield tool
     tool("rm", "--all", check=False)
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.interop.conftest import buildah_in, environment_in
+
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from buildlib.store import Store
     from tests.interop.conftest import Program
@@ -28,16 +33,19 @@ ENTRYPOINT ["/bin/sh", "-c"]
 """
 
 
-@pytest.fixture
-def built(buildah: Program, busybox_tar: str, tmp_path: Path) -> Program:
-    """buildah, with an image ``localhost/theirs`` of several layers in its store."""
-    context = tmp_path / "context"
-    context.mkdir()
-    (context / "busybox.tar").hardlink_to(busybox_tar)
-    (context / "Dockerfile").write_text(DOCKERFILE)
-    buildah("bud", "--layers", "--format", "docker", "-t", "localhost/theirs-docker", str(context))
-    buildah("bud", "--layers", "-t", "localhost/theirs", str(context))
-    return buildah
+@pytest.fixture(scope="module")
+def built(busybox_tar: str) -> Iterator[Program]:
+    """buildah, with ``localhost/theirs`` and ``localhost/theirs-docker``, images of several layers, in its store."""
+    with tempfile.TemporaryDirectory(prefix="built-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        context = folder / "context"
+        context.mkdir()
+        shutil.copy(busybox_tar, context / "busybox.tar")
+        (context / "Dockerfile").write_text(DOCKERFILE)
+        for buildah in buildah_in(folder, environment_in(folder)):
+            buildah("bud", "--layers", "--format", "docker", "-t", "localhost/theirs-docker", str(context))
+            buildah("bud", "--layers", "-t", "localhost/theirs", str(context))
+            yield buildah
 
 
 def test_we_run_what_buildah_built(built: Program, store: Store, tmp_path: Path) -> None:
