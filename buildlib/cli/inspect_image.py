@@ -35,7 +35,7 @@ def _show(args: Arguments, name: str) -> None:
         sys.stdout.flush()
         sys.stdout.buffer.write(found.raw_config if args.config else found.raw)
         return
-    document = _config(found) if args.config else _summary(found)
+    document = _config(found) if args.config else _summary(found, for_template=bool(args.format))
     if args.format:
         from buildlib.cli.template import Template
 
@@ -55,7 +55,7 @@ def _config(found: Any) -> Struct:
     return described
 
 
-def _summary(found: Any) -> Struct:
+def _summary(found: Any, *, for_template: bool) -> Struct:
     from buildlib.cli.template import Struct, Time
 
     config = _parsed(found.raw_config)
@@ -68,7 +68,7 @@ def _summary(found: Any) -> Struct:
             "RepoTags": list(found.tags or ()),
             "Created": Time(config["created"]) if config.get("created") else None,
             "DockerVersion": config.get("docker_version") or "",
-            "Labels": execution.get("Labels") or None,
+            "Labels": execution.get("Labels") or ({} if for_template else None),  # nil as Go shows a map, or in JSON
             "Architecture": config.get("architecture") or "",
             "Os": config.get("os") or "",
             "Layers": [layer["digest"] for layer in layers],
