@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +14,6 @@ from bud.request import SecretSource
 from buildlib.errors import RunError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .conftest import Builder
 
 pytestmark = pytest.mark.root
@@ -339,7 +338,9 @@ def test_the_command_ends_with_the_exit_code_of_a_failed_run(bud: Builder, capfd
     assert cli.main([f"--root={bud.store.root}", "-q", "--force-rm", str(bud.context)]) == 42
     output = capfd.readouterr()
     assert output.out == ""
-    assert output.err == (
+    said, _, log = output.err.partition("all that it printed: ")
+    assert said == (
         "Error: Dockerfile:2: 'echo why >&2; exit 42' ended with exit code 42\nthe last lines it printed:\n    why\n"
     )
+    assert Path(log.strip()).read_text() == "why\n"
     assert bud.store.containers() == []
