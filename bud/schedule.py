@@ -5,6 +5,8 @@ When one fails or the user gives up, the others are cancelled and waited for, an
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
         def cancel(self) -> None:
             """Let :meth:`run` end soon, with an error. Called from another thread."""
+
+
+BREATH = 0.2
+"""Seconds."""
 
 
 def run_all(tasks: Sequence[Task], jobs: int) -> None:
@@ -55,10 +61,15 @@ class _Run:
 
     def at_once(self) -> None:
         """Threads, as long as there is more than one thing to do."""
-        from queue import SimpleQueue
+        from queue import Empty, SimpleQueue
         from threading import Thread
 
         finished: SimpleQueue[tuple[int, BaseException | None]] = SimpleQueue()
+
+        def next_one() -> tuple[int, BaseException | None]:
+            while True:  # a Ctrl-C that comes a moment before the wait begins would not be seen until its end
+                with suppress(Empty):
+                    return finished.get(timeout=BREATH)
 
         def work(task: Task) -> None:
             try:
@@ -76,11 +87,11 @@ class _Run:
                     Thread(target=work, args=(task,), name=f"stage {task.number}", daemon=True).start()
                 if not self.running:
                     return
-                self.take(*finished.get())
+                self.take(*next_one())
         except BaseException:
             self.cancel()
             while self.running:
-                self.take(*finished.get())
+                self.take(*next_one())
             raise
 
     def take(self, number: int, error: BaseException | None) -> None:

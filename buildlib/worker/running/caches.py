@@ -63,15 +63,25 @@ def _make(space: Workspace, cache: Cache, path: str) -> None:
     else:
         os.chown(fresh, cache.uid, cache.gid)
         os.chmod(fresh, cache.mode)
-    try:
-        os.rename(fresh, path)
-    except OSError as error:
-        # Another run was faster; an empty one of its would have been replaced, with equal attributes.
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        from buildlib.snapshot.tree import remove_tree
+    _appear(fresh, path)
 
-        remove_tree(fresh)
+
+def _appear(fresh: str, path: str) -> None:
+    """Let ``fresh`` become ``path``, unless another run was faster.
+
+    rename(2) would replace an empty directory, which that other run is just about to mount.
+    """
+    folder = os.open(os.path.dirname(path), _DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if not os.path.lexists(path):
+            os.rename(fresh, path)
+            return
+    finally:
+        os.close(folder)
+    from buildlib.snapshot.tree import remove_tree
+
+    remove_tree(fresh)
 
 
 def note(path: str, identity: str) -> None:
