@@ -54,19 +54,20 @@ class _Script:
     def text(self) -> str:
         body = self._body()
         file = self.request.dockerfile.source.name
-        target = self.plan.stage(self.plan.target).label
+        name = self.plan.stage(self.plan.target).start.name
+        target = f"{name}, " if name else ""
         main = self.request.fetched or self.request.context
         std = sorted(self.imports, key=lambda line: (line.startswith("from"), line))
         return "\n".join(
             [
-                f'"""Builds the stage {target} of {_doc(file)}. Written by ``bud --emit-python``."""',
+                f'"""Builds {_doc(target)}the image of {_doc(file)}: written by ``bud --emit-python``."""',
                 "",
                 *std,
                 "",
                 "import buildlib",
                 "",
-                f"CONTEXT = {main!r}",
-                f"BUILDKIT = {COMMENT!r}",
+                f"CONTEXT = {_quoted(main)}",
+                f"BUILDKIT = {_quoted(COMMENT)}",
                 *self._proxies(),
                 "",
                 "",
@@ -138,7 +139,7 @@ class _Script:
         from bud.build import base_options
 
         options = [f"{key}={self._value(value)}" for key, value in base_options(self.request, platform).items()]
-        self._say(f"{name} = stack.enter_context(store.from_image({', '.join([repr(image), *options])}))")
+        self._say(f"{name} = stack.enter_context(store.from_image({', '.join([_quoted(image), *options])}))")
 
     # --- what calls refer to ------------------------------------------------------------------------------------------
 
@@ -169,18 +170,19 @@ class _Script:
             self._from_image(name, ref.name)
         elif ref.kind == "ignore":
             patterns = self.build.contexts.ignore(ref.name).patterns
-            words = [("!" if pattern.negated else "") + pattern.text for pattern in patterns]
-            self._say(f"{name} = buildlib.IgnorePatterns.of({words!r}, source={patterns[0].source!r})")
+            words = self._value([("!" if pattern.negated else "") + pattern.text for pattern in patterns])
+            self._say(f"{name} = buildlib.IgnorePatterns.of({words}, source={_quoted(patterns[0].source)})")
         elif ref.kind == "folder":
             place = self.build.contexts.place(ref.name)
-            fetched = f"stack.enter_context(store.context({place.where!r})).path"
-            self._say(f"{name} = {fetched if place.kind == 'fetched' else repr(place.where)}")
+            where = _quoted(place.where)
+            fetched = f"stack.enter_context(store.context({where})).path"
+            self._say(f"{name} = {fetched if place.kind == 'fetched' else where}")
         else:
             self._say(f'{name} = stack.enter_context(store.from_image("scratch", cache=True))')
-            place_options = {"dest": "/", "context": Ref("folder", ref.name)}
+            options = {"dest": "/", "context": Ref("folder", ref.name)}
             if self.build.contexts.ignore(ref.name):
-                place_options["ignore"] = Ref("ignore", ref.name)
-            self._call(name, Call("copy", (".",), place_options))
+                options["ignore"] = Ref("ignore", ref.name)
+            self._call(name, Call("copy", (".",), options))
 
     def _new_name(self, label: str) -> str:
         """A variable named after something."""
@@ -237,7 +239,7 @@ class _Script:
             parts += [f"{name}={self._value(each)}" for name, each in value.options.items()]
             return f"buildlib.{value.name}({', '.join(parts)})"
         if isinstance(value, dict):
-            return f"{{{', '.join(f'{key!r}: {self._value(each)}' for key, each in value.items())}}}"
+            return f"{{{', '.join(f'{_quoted(key)}: {self._value(each)}' for key, each in value.items())}}}"
         if isinstance(value, (list, tuple)):
             inner = ", ".join(self._value(each) for each in value)
             if isinstance(value, list):
@@ -246,8 +248,17 @@ class _Script:
         if value == COMMENT:
             return "BUILDKIT"
         if type(value).__name__ == "Platform":
-            return f"buildlib.Platform.parse({str(value)!r})"
-        return repr(value)
+            return f"buildlib.Platform.parse({_quoted(str(value))})"
+        return _quoted(value)
+
+
+def _quoted(value: Any) -> str:
+    """As ``repr``, with double quotes around text where that costs no escape."""
+    text = repr(value)
+    if not text.startswith("'") or '"' in text:
+        return text
+    inner = text[1:-1].replace("\\'", "'")
+    return f'"{inner}"'
 
 
 def _one_line(text: str) -> str:
