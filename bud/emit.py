@@ -87,8 +87,8 @@ class _Script:
     def _proxies(self) -> list[str]:
         if not self.request.proxy:
             return []
-        names = sorted(self.request.proxy)
-        return [f"PROXY = {{name: os.environ[name] for name in {names!r} if name in os.environ}}"]
+        names = self._value(sorted(self.request.proxy))
+        return [f"PROXY = {{name: os.environ[name] for name in {names} if name in os.environ}}"]
 
     def _body(self) -> list[str]:
         if self.request.fetched:
@@ -221,7 +221,7 @@ class _Script:
         hidden = sorted(self.request.proxy.keys() & call.options.get("env", {}).keys())
         if not hidden:
             return "PROXY"
-        return f"{{name: value for name, value in PROXY.items() if name not in {hidden!r}}}"
+        return f"{{name: value for name, value in PROXY.items() if name not in {self._value(hidden)}}}"
 
     def _login(self, call: Call) -> Iterator[str]:
         from bud.logins import expression, find
