@@ -108,7 +108,8 @@ def bench(tmp_path: Path) -> Iterator[Workbench]:
     """A fresh :class:`Workbench`."""
     before = _descriptors()
     yield Workbench(tmp_path)
-    assert _descriptors() == before, "descriptors were left open"
+    # Fewer is fine: what an earlier test left to the garbage collector may be closed meanwhile.
+    assert _descriptors() <= before, "descriptors were left open"
 
 
 def _descriptors() -> set[str]:
