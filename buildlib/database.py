@@ -157,8 +157,8 @@ CREATE TABLE places (                   -- repositories of registries in which a
 ) WITHOUT ROWID;
 CREATE TABLE pushed (                   -- what became of a manifest when it was copied to a registry
     manifest TEXT NOT NULL,             -- digest of the manifest or index in the store
-    options  TEXT NOT NULL,             -- JSON: format, compression, level
-    result   TEXT NOT NULL,             -- JSON: media type, digest, and the digests of the blobs that it needs
+    options  TEXT NOT NULL,             -- format,compression,level
+    result   TEXT NOT NULL,             -- digest, then the blobs that it needs: digest=size
     PRIMARY KEY (manifest, options)
 ) WITHOUT ROWID;
 """

@@ -5,11 +5,11 @@ Only hints: a registry is always asked before one is relied on.
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING
 
 from buildlib.oci import Reference
+from buildlib.repush import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -49,11 +49,9 @@ def note_pushed(
     store: Store, image: Image | ManifestList, options: str, target: RegistryDestination, result: Descriptor
 ) -> None:
     """Note what a push has made of an image, and which blobs the repository has now."""
-    layers = set(target.present)
-    _note(store, target.reference, layers)
-    document = {"digest": result.digest, "blobs": sorted(layers), "mediaType": result.media_type, "size": result.size}
+    _note(store, target.reference, target.present)
     with store.db.transaction() as conn:
-        row = (image.digest, options, json.dumps(document))
+        row = (image.digest, options, encode(result.digest, target.present))
         conn.execute("INSERT OR REPLACE INTO pushed VALUES (?, ?, ?)", row)
 
 

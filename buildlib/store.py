@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from buildlib.layers import Layers
     from buildlib.manifest_list import ManifestList
     from buildlib.oci import Descriptor, Platform
+    from buildlib.repush import There
     from buildlib.worker import Worker
 
 SYSTEM_ROOT = "/var/lib/buildlib"
@@ -261,6 +262,16 @@ class Store:
         from buildlib.saving import load
 
         return load(self, path, progress=progress)
+
+    def already_pushed(self, name: str, destination: str | None = None, *, format: str | None = None,
+                       compression: str | None = None, level: int | None = None) -> There | None:  # fmt: skip
+        """What a registry that speaks plain HTTP has of an image, if that is just what a push would make of it.
+
+        It is much cheaper than a push that finds nothing to do; None means that :meth:`push` has to be asked.
+        """
+        from buildlib.repush import already_there, options_key
+
+        return already_there(self, name, destination, options_key(format, compression, level))
 
     # --- working containers -------------------------------------------------------------------------------------------
 

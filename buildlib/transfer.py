@@ -15,6 +15,7 @@ from buildlib.exchange import StoreDestination, StoreSource
 from buildlib.image import Image
 from buildlib.names import normalise
 from buildlib.oci import History, ImageConfig, Manifest, Platform, Reference
+from buildlib.repush import options_key
 from buildlib.transports.copy import copy
 from buildlib.transports.layout import split
 
@@ -185,13 +186,8 @@ def push(
     if to_registry and multi_arch == "all":
         from buildlib.places import note_pushed
 
-        note_pushed(image.store, image, pushed_options(format, compression, level), target, pushed)  # type: ignore[arg-type]
+        note_pushed(image.store, image, options_key(format, compression, level), target, pushed)  # type: ignore[arg-type]
     return pushed
-
-
-def pushed_options(format: str | None, compression: str | None, level: int | None) -> str:
-    """What decides, besides the image, what becomes of it on its way to a registry."""
-    return f"{format or ''},{compression or ''},{'' if level is None else level}"
 
 
 def names_of(source: ImageSource, name: str) -> list[str]:

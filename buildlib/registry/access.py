@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from buildlib.errors import TransportError
-from buildlib.registry import configuration, credentials
+from buildlib.registry import credentials, files
 from buildlib.registry.auth import Authenticator, Credential, registry_name
 from buildlib.registry.client import RegistryClient
 from buildlib.registry.configuration import Configuration, Endpoint
@@ -40,9 +40,9 @@ class Access:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], uid: int, **settings: Any) -> Access:
         """With the files that ``environ`` and the user imply; ``settings`` are fields of this class."""
-        settings.setdefault("auth_files", credentials.default_files(environ, uid))
+        settings.setdefault("auth_files", files.auth_files(environ, uid))
         if "configuration" not in settings:
-            settings["configuration"] = Configuration.load(configuration.default_files(environ, uid))
+            settings["configuration"] = Configuration.load(files.configuration_files(environ, uid))
         settings.setdefault("proxies", Proxies.from_environment(environ))
         return cls(**settings)
 

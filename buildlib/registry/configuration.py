@@ -13,7 +13,6 @@ from buildlib.oci import Reference
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-SYSTEM = "/etc/containers/registries.conf"
 DOCKER_HUB_API = "registry-1.docker.io"
 """The host that answers for the name docker.io."""
 
@@ -103,18 +102,6 @@ class Configuration:
         host = DOCKER_HUB_API if registry == "docker.io" else registry
         there = Reference(registry, repository, ref.tag, ref.digest)
         return Endpoint(there, host, bool(place.get("insecure")), mirror)
-
-
-def default_files(environ: Mapping[str, str], uid: int) -> tuple[str, ...]:
-    """The files to merge, in order: the system's or the user's own, then the drop-ins of both, then short names."""
-    home = environ.get("XDG_CONFIG_HOME") or environ.get("HOME", "/root") + "/.config"
-    if chosen := environ.get("CONTAINERS_REGISTRIES_CONF"):
-        return (chosen,)
-    own = f"{home}/containers/registries.conf"
-    main = own if uid != 0 and Path(own).exists() else SYSTEM
-    folders = [f"{SYSTEM}.d", *([f"{own}.d"] if uid != 0 else [])]
-    drops = [str(path) for folder in folders for path in sorted(Path(folder).glob("*.conf"))]
-    return (main, *drops)
 
 
 def prefix_of(table: Mapping[str, Any]) -> str:

@@ -15,24 +15,10 @@ from buildlib.errors import FormatError, NotFound, TransportError
 from buildlib.registry.auth import Credential
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
 DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 """The key under which docker files its own registry."""
-
-
-def default_files(environ: Mapping[str, str], uid: int) -> tuple[str, ...]:
-    """The files to ask, first match wins; the first is also the one that login writes. containers-auth.json(5)."""
-    if chosen := environ.get("REGISTRY_AUTH_FILE"):
-        return (chosen,)
-    home = environ.get("HOME", "/root" if uid == 0 else "/")
-    runtime = environ.get("XDG_RUNTIME_DIR") or ("/run/containers/0" if uid == 0 else None)
-    files = []
-    if runtime:
-        files.append(f"{runtime}/auth.json" if runtime == "/run/containers/0" else f"{runtime}/containers/auth.json")
-    files.append(f"{environ.get('XDG_CONFIG_HOME') or home + '/.config'}/containers/auth.json")
-    files.append(f"{environ.get('DOCKER_CONFIG') or home + '/.docker'}/config.json")
-    return tuple(files)
 
 
 def keys(host: str, repository: str = "") -> Iterator[str]:

@@ -129,8 +129,8 @@ class RegistryDestination:
     def __init__(self, reference: Reference, access: Access, mount_from: Neighbours | None = None) -> None:
         self.name = f"docker://{reference}"
         self.reference = reference
-        self.present: set[str] = set()
-        """Digests of the blobs that the repository was found to have, or got."""
+        self.present: dict[str, int] = {}
+        """The blobs that the repository was found to have, or got, with their sizes."""
         endpoint = access.configuration.endpoints(reference)[-1]  # the place itself: mirrors are only read
         self.repository = endpoint.reference.repository
         self.client = access.client(endpoint, writing=True)
@@ -142,7 +142,7 @@ class RegistryDestination:
         """Whether the repository has the blob, if need be by mounting it from a repository beside it."""
         found = self.client.has_blob(self.repository, descriptor.digest) in (descriptor.size, -1)
         if found or self._mount(descriptor.digest):
-            self.present.add(descriptor.digest)
+            self.present[descriptor.digest] = descriptor.size
             return True
         return False
 
@@ -165,7 +165,7 @@ class RegistryDestination:
             with blob.open() as reader:
                 data = reader.readall()
             self.client.put_blob(self.repository, blob.digest, data, location)
-            self.present.add(blob.digest)
+            self.present[blob.digest] = blob.size
             return
         upload = self.client.upload(self.repository, blob.open, blob.size, location)
         try:
@@ -174,7 +174,7 @@ class RegistryDestination:
         except BaseException:
             upload.cancel()
             raise
-        self.present.add(blob.descriptor.digest)
+        self.present[blob.descriptor.digest] = blob.descriptor.size
 
     def put(self, document: Manifest | Index) -> None:
         """Store a document under its digest."""

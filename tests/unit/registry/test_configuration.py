@@ -8,7 +8,8 @@ import pytest
 
 from buildlib.errors import FormatError, TransportError
 from buildlib.oci import Reference
-from buildlib.registry.configuration import Configuration, default_files, is_qualified
+from buildlib.registry.configuration import Configuration, is_qualified
+from buildlib.registry.files import configuration_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,5 +112,5 @@ def test_a_name_is_qualified_by_a_host_in_front() -> None:
 
 
 def test_a_file_named_by_the_environment_is_the_only_one() -> None:
-    assert default_files({"CONTAINERS_REGISTRIES_CONF": "/x"}, 0) == ("/x",)
-    assert default_files({}, 0)[0] == "/etc/containers/registries.conf"
+    assert configuration_files({"CONTAINERS_REGISTRIES_CONF": "/x"}, 0) == ("/x",)
+    assert configuration_files({}, 0)[0] == "/etc/containers/registries.conf"

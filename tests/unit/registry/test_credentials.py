@@ -11,7 +11,8 @@ import pytest
 
 from buildlib.errors import FormatError, NotFound, TransportError
 from buildlib.registry.auth import Credential
-from buildlib.registry.credentials import default_files, login, logout, lookup
+from buildlib.registry.credentials import login, logout, lookup
+from buildlib.registry.files import auth_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,10 +106,10 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path, text: str) -> 
 
 
 def test_the_files_follow_the_environment() -> None:
-    assert default_files({"REGISTRY_AUTH_FILE": "/a"}, 1000) == ("/a",)
-    assert default_files({"HOME": "/h", "XDG_RUNTIME_DIR": "/r"}, 1000) == (
+    assert auth_files({"REGISTRY_AUTH_FILE": "/a"}, 1000) == ("/a",)
+    assert auth_files({"HOME": "/h", "XDG_RUNTIME_DIR": "/r"}, 1000) == (
         "/r/containers/auth.json",
         "/h/.config/containers/auth.json",
         "/h/.docker/config.json",
     )
-    assert default_files({"HOME": "/root"}, 0)[0] == "/run/containers/0/auth.json"
+    assert auth_files({"HOME": "/root"}, 0)[0] == "/run/containers/0/auth.json"
