@@ -316,7 +316,7 @@ def test_no_archive_touches_anything_outside(tmp_path_factory, entries):
     open_before = len(os.listdir("/proc/self/fd"))
     with contextlib.suppress(BuildlibError):
         apply(fd, str(base / "fs"))
-    assert len(os.listdir("/proc/self/fd")) == open_before
+    assert len(os.listdir("/proc/self/fd")) <= open_before
     os.close(fd)
     assert describe(base / "outside") == before
     assert sorted(os.listdir(base)) == ["fs", "outside", "stream"]

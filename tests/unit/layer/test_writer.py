@@ -273,7 +273,7 @@ def test_directories_may_be_nested_deeper_than_descriptors_and_recursion_go(tree
     assert found[:2] == ["d/", "d/d/"]
     assert found[-1] == "z"
     assert len(found) == 3000
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
     remove_tree(str(tree))  # pytest can't
 
 
