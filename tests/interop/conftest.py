@@ -124,3 +124,12 @@ def umoci(containers_environment: dict[str, str]) -> Program:
 def bud(tmp_path: Path) -> Program:
     """Our own Dockerfile command, on the store of the fixture ``store``."""
     return Program(str(Path(sys.executable).parent / "bud"), ("--root", str(tmp_path / "store")))
+
+
+@pytest.fixture(scope="session")
+def docker_host() -> Iterator[str]:
+    """The address of the one docker daemon of all tests."""
+    from tests.interop.docker_engine import engine
+
+    with engine() as address:
+        yield address

@@ -6,12 +6,9 @@ import gzip
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import threading
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +18,6 @@ import pytest
 
 from buildlib import transports
 from buildlib.errors import DigestMismatch, NotFound, TransportError, UsageError
-from buildlib.linux.mount import MNT_DETACH, umount
 from buildlib.oci import mediatype
 from buildlib.transports import writing
 from buildlib.transports.copy import copy
@@ -31,8 +27,6 @@ from transports.images import Memory, layer_tar, manifest_of, tars_of
 from transports.storage import stack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .conftest import Program
 
 pytestmark = pytest.mark.root
@@ -61,51 +55,10 @@ class Docker:
         return closing(transports.source(f"docker-daemon:{name}", daemon_host=self.host))
 
 
-def start(folder: Path, driver: str) -> subprocess.Popen[bytes] | None:
-    """The daemon, or None when it ends by itself; its log is ``log`` in the folder."""
-    argv = ["dockerd", "--host", f"unix://{folder}/sock", "--data-root", f"{folder}/data"]
-    argv += ["--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid"]
-    argv += ["--iptables=false", "--ip6tables=false", "--bridge=none"]
-    with (folder / "log").open("wb") as log:
-        # It starts containerd itself. A session of its own, so that both can be ended together.
-        daemon = subprocess.Popen([*argv, "--storage-driver", driver], stdout=log, stderr=log, start_new_session=True)
-    for _ in range(300):
-        if daemon.poll() is not None:
-            return None
-        if b"API listen on" in (folder / "log").read_bytes():
-            return daemon
-        time.sleep(0.1)
-    stop(daemon)
-    return None
-
-
-def stop(daemon: subprocess.Popen[bytes]) -> None:
-    daemon.terminate()
-    try:
-        daemon.wait(20)
-    except subprocess.TimeoutExpired:
-        os.killpg(daemon.pid, signal.SIGKILL)
-        daemon.wait()
-
-
 @pytest.fixture(scope="session")
-def docker() -> Iterator[Docker]:
-    """The one daemon of all tests, on overlay where that works, else on vfs."""
-    if shutil.which("dockerd") is None:
-        pytest.skip("dockerd is not installed: apt-get install docker.io")
-    with tempfile.TemporaryDirectory(prefix="docker-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        daemon = start(folder, "overlay2") or start(folder, "vfs")
-        if daemon is None:
-            last = (folder / "log").read_text().splitlines()[-3:]
-            pytest.skip("dockerd does not start here: " + " | ".join(last))
-        try:
-            yield Docker(f"unix://{folder}/sock")
-        finally:
-            stop(daemon)
-            points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-            for point in reversed([point for point in points if point.startswith(f"{folder}/")]):
-                umount(point, MNT_DETACH)
+def docker(docker_host: str) -> Docker:
+    """The one daemon of all tests."""
+    return Docker(docker_host)
 
 
 @pytest.fixture
