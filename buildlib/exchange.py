@@ -6,45 +6,43 @@ several at a time. An image that comes in has no row and no name before all of i
 
 from __future__ import annotations
 
-import fcntl
-import io
 import os
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from buildlib.content import PIECE
-from buildlib.errors import FormatError, NotFound, from_os_error
+from buildlib.errors import FormatError, NotFound
 from buildlib.image import Image
 from buildlib.layers import ANYWHERE, mismatch
 from buildlib.manifest_list import Member, save
 from buildlib.oci import Descriptor, Digest, ImageConfig, Index, Manifest, chain_id, mediatype
+from buildlib.streamed import Exporting, pipe
 from buildlib.transports import Blob, Form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from buildlib.ahead import Ahead
     from buildlib.content import Readable, VerifiedReader
     from buildlib.layers import Arrived
     from buildlib.manifest_list import ManifestList
     from buildlib.store import Store
     from buildlib.transports import ImageSource
 
-PIPE_BYTES = 1 << 20
-"""As large as an unprivileged process may make a pipe (pipe(7), pipe-max-size): fewer switches between its ends."""
-
 
 class StoreSource:
     """An image or an index of the store to read; a packing source (see :mod:`buildlib.transports`).
 
-    Blobs of an index that are not here are read from the registry that has them, reached by ``access``.
+    Blobs of an index that are not here are read from the registry that has them, reached by ``access``. ``ahead`` may
+    hold layers that are being packed already.
     """
 
-    def __init__(self, image: Image | ManifestList, access: Any = None) -> None:
+    def __init__(self, image: Image | ManifestList, access: Any = None, ahead: Ahead | None = None) -> None:
         self.name = f"image {image.name or image.id[:12]}"
         self._store = image.store
         self._access = access
+        self._ahead = ahead
         self.origins: dict[str, str] = {}
         """Digests of blobs that are not here → where they are."""
         self._sources: dict[str, ImageSource] = {}
@@ -121,6 +119,9 @@ class StoreSource:
 
     def pack(self, layer: Descriptor, compression: str, level: int | None) -> Readable:
         """The layer compressed while it is read."""
+        begun = self._ahead.take(layer.digest, compression, level) if self._ahead is not None else None
+        if begun is not None:
+            return begun
         foreign = self._foreign(layer.digest)
         if foreign is None:
             return self._export(layer.digest, compression, level)
@@ -130,54 +131,13 @@ class StoreSource:
 
     def _export(self, diff_id: str, compression: str, level: int | None) -> Readable:
         layer = self._diff_ids[Digest(diff_id)]
-        return Streamed(lambda fd: self._store.layers.export(layer, fd, compression, level))
+        return Exporting(lambda fd: self._store.layers.export(layer, fd, compression, level))
 
     def close(self) -> None:
         """Let go of what was opened elsewhere."""
         for source in self._sources.values():
             source.close()
         self._sources.clear()
-
-
-class Streamed(io.RawIOBase):
-    """What ``produce(fd)`` writes, as a stream. An error of it is raised where the end of the stream would be."""
-
-    def __init__(self, produce: Callable[[int], object]) -> None:
-        super().__init__()
-        self._fd, write_end = _pipe()
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(produce, write_end), daemon=True)
-        self._thread.start()
-
-    def _run(self, produce: Callable[[int], object], write_end: int) -> None:
-        try:
-            produce(write_end)
-        except BaseException as error:  # raised again by the reader
-            self._error = error
-        finally:
-            os.close(write_end)
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Up to ``size`` bytes; nothing at the end."""
-        if size < 0:
-            return b"".join(iter(lambda: self.read(PIECE), b""))
-        data = os.read(self._fd, size)
-        if not data and size:
-            self._thread.join()
-            if self._error is not None:
-                raise self._error
-        return data
-
-    def close(self) -> None:
-        """Stop reading; the producer then fails to write and ends."""
-        if not self.closed:
-            os.close(self._fd)
-            self._thread.join()
-        super().close()
 
 
 class StoreDestination:
@@ -221,7 +181,7 @@ class StoreDestination:
 
     def _take_layer(self, reader: VerifiedReader) -> None:
         """Write the blob and unpack it at the same time."""
-        read_end, write_end = _pipe()
+        read_end, write_end = pipe()
         algorithm = reader.expected.algorithm if reader.expected else "sha256"
         with self._store.blobs.writer(algorithm) as writer:
 
@@ -320,17 +280,6 @@ class StoreDestination:
         self._lease.drop()
 
     abort = close
-
-
-def _pipe() -> tuple[int, int]:
-    """The reading and the writing end of a pipe, as large as it may be."""
-    try:
-        ends = os.pipe()
-    except OSError as error:
-        raise from_os_error(error, "making a pipe") from error
-    with suppress(PermissionError):  # this user's pipes have used up what is granted to all of them together
-        fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    return ends
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -246,9 +246,13 @@ class Store:
 
     def push(self, image: Image | ManifestList | str, destination: str | None = None, **options: Any) -> Descriptor:
         """Copy an image out of the store; contract and options are those of :func:`buildlib.transfer.push`."""
-        from buildlib.transfer import push
+        from buildlib.ahead import ahead_of_push
 
-        return push(self.find(image) if isinstance(image, str) else image, destination, **options)
+        found = self.find(image) if isinstance(image, str) else image
+        with ahead_of_push(self, found, destination, options) as ahead:
+            from buildlib.transfer import push
+
+            return push(found, destination, ahead=ahead, **options)
 
     def save(self, images: Mapping[Image | ManifestList, Sequence[str]], path: str, format: str = "docker-archive",
              **options: Any) -> None:  # fmt: skip

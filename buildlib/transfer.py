@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
+    from buildlib.ahead import Ahead
     from buildlib.events import Sink
     from buildlib.manifest_list import ManifestList
     from buildlib.oci import Descriptor
@@ -95,8 +96,11 @@ def arrive(
 
 def _with_access(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """``options`` with the logins and settings of this user where a registry is meant and nothing else was said."""
-    if not name.startswith("docker://") or options.get("access") is not None:
-        return options
+    access = options.get("access")
+    if not name.startswith("docker://"):
+        return {key: value for key, value in options.items() if key != "access"}
+    if access is not None:
+        return {**options, "access": access() if callable(access) else access}
     from buildlib.registry.access import Access
 
     return {**options, "access": Access.from_environment(os.environ, os.getuid())}
@@ -146,6 +150,7 @@ def push(
     level: int | None = None,
     preserve_digests: bool = False,
     progress: Sink = silent,
+    ahead: Ahead | None = None,
     **options: Any,
 ) -> Descriptor:
     """Copy an image out of the store to ``transport:…`` or a name in a registry, by default its own name.
@@ -154,8 +159,9 @@ def push(
     or ``format`` ("oci", "docker") demands others; ``preserve_digests`` makes that an error. Of an index all images
     go, or those that ``multi_arch`` and ``platform`` choose as in :func:`buildlib.transports.copy.copy`. ``names`` are
     what a destination that holds several images shall call it. ``options`` are those of the transport; without
-    ``access`` a registry is reached with this user's own logins and settings. Returns the descriptor of what was
-    written. Raises :class:`TransportError`, :class:`DigestMismatch` for damage.
+    ``access`` (an :class:`Access`, or a function that makes it when it is needed) a registry is reached with this
+    user's own logins and settings. ``ahead`` are layers that are being packed already. Returns the descriptor of what
+    was written. Raises :class:`TransportError`, :class:`DigestMismatch` for damage.
     """
     where = destination or image.name
     if where is None:
@@ -164,7 +170,7 @@ def push(
     options = _with_access(where, options)
     if not isinstance(image, Image) and multi_arch == "system":
         image = image.image(platform)
-    with closing(StoreSource(image, options.get("access"))) as source:
+    with closing(StoreSource(image, options.get("access"), ahead)) as source:
         to_registry = where.startswith("docker://")
         if to_registry:
             from buildlib.places import neighbours
@@ -186,7 +192,8 @@ def push(
     if to_registry and multi_arch == "all":
         from buildlib.places import note_pushed
 
-        note_pushed(image.store, image, options_key(format, compression, level), target, pushed)  # type: ignore[arg-type]
+        key = options_key(format, compression, level)
+        note_pushed(image.store, image, key, target, pushed)  # type: ignore[arg-type]
     return pushed
 
 

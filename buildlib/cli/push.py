@@ -56,9 +56,11 @@ def run(args: Arguments) -> int:
             from buildlib.cli.progress import Progress
             from buildlib.cli.registry_flags import access_to
 
-            access = access_to(args, destination or name)
+            def access() -> Any:  # made when layers are being packed already
+                return access_to(args, destination or name).get("access")
+
             with Progress(args.quiet) as progress:
-                digest = str(store.push(name, destination, progress=progress, **options, **access).digest)
+                digest = str(store.push(name, destination, progress=progress, access=access, **options).digest)
         if args.rm:
             store.manifest_list(name).remove(name)
     if args.digestfile is not None:

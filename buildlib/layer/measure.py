@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-
-from attrs import frozen
+from collections import namedtuple
 
 from buildlib.errors import from_os_error
 from buildlib.layer.blocks import Block, Stage
@@ -16,29 +15,35 @@ from buildlib.oci import Digest
 _NO_TIME = b"0" * 20
 
 
-@frozen
-class Measured:
-    """``diff_id`` and ``size`` of the archive that :func:`~buildlib.layer.writer.write_layer` would write.
+# Named tuples: a worker's child that exports or measures would import attrs for these alone, and that takes as long as
+# to compress ten megabytes.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
 
-    ``content_digest`` is equal for trees that differ in modification times only.
-    """
+    class Measured(NamedTuple):
+        """``diff_id`` and ``size`` of the archive that :func:`~buildlib.layer.writer.write_layer` would write.
 
-    diff_id: Digest
-    content_digest: Digest | None
-    size: int
-    entries: int
-    skipped: tuple[str, ...] = ()
+        ``content_digest`` is equal for trees that differ in modification times only.
+        """
 
+        diff_id: Digest
+        content_digest: Digest | None
+        size: int
+        entries: int
+        skipped: tuple[str, ...] = ()
 
-@frozen
-class Exported:
-    """What was written: ``diff_id`` and ``tar_size`` of the archive, ``digest`` and ``size`` of the compressed blob."""
+    class Exported(NamedTuple):
+        """What was written: ``diff_id`` and ``tar_size`` of the archive, ``digest`` and ``size`` of the blob."""
 
-    diff_id: Digest
-    tar_size: int
-    digest: Digest
-    size: int
-    skipped: tuple[str, ...] = ()
+        diff_id: Digest
+        tar_size: int
+        digest: Digest
+        size: int
+        skipped: tuple[str, ...] = ()
+else:
+    Measured = namedtuple("Measured", "diff_id content_digest size entries skipped", defaults=((),))
+    Exported = namedtuple("Exported", "diff_id tar_size digest size skipped", defaults=((),))
 
 
 def measure(

@@ -14,8 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-
-from attrs import frozen
+from collections import namedtuple
 
 from buildlib.errors import LayerError, from_os_error
 from buildlib.layer import header, whiteout, xattrs
@@ -24,13 +23,22 @@ from buildlib.layer.walk import ROOT, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from typing import NamedTuple, Protocol
+
+    class TarStats(NamedTuple):
+        """What was written: ``size`` in bytes, ``entries``, and the paths of the sockets that were left out."""
+
+        size: int
+        entries: int
+        skipped: tuple[str, ...] = ()
 
     class Writable(Protocol):
         """What has a ``write`` that takes all of the bytes; they change after it returns."""
 
         def write(self, data: memoryview, /) -> object:
             """Write all of ``data``."""
+else:
+    TarStats = namedtuple("TarStats", "size entries skipped", defaults=((),))
 
 
 PATH_MAX = 4095
@@ -42,15 +50,6 @@ _KINDS = {
     stat.S_IFBLK: header.BLOCK_DEVICE,
     stat.S_IFIFO: header.FIFO,
 }
-
-
-@frozen
-class TarStats:
-    """What was written: ``size`` in bytes, ``entries``, and the paths of the sockets that were left out."""
-
-    size: int
-    entries: int
-    skipped: tuple[str, ...] = ()
 
 
 def write_layer(

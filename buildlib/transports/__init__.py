@@ -23,7 +23,8 @@ A **blob** is content on its way. Its digest may be unknown until its last byte,
 is sent. It can be opened again to resume, and always gives the same bytes.
 
 A source whose layers exist only as unpacked trees (the store) lists them as plain tars, whose digest is their DiffID,
-and makes other forms of them on request: it is a **packing source** as well.
+and makes other forms of them on request: it is a **packing source** as well. What it makes it has hashed already: a
+stream of it that has a method ``stored`` tells by it, at its end, digest and size, and is not hashed once more.
 """
 
 from __future__ import annotations
@@ -141,7 +142,12 @@ class Blob:
 
         When the end was read, ``digest`` and ``size`` are known.
         """
-        reader = _BlobReader(self, self._opener())
+        stream = self._opener()
+        reader: _BlobReader
+        if self.digest is None and hasattr(stream, "stored"):
+            reader = _MadeReader(self, stream)
+        else:
+            reader = _BlobReader(self, stream)
         while offset:
             skipped = len(reader.read(min(offset, PIECE)))
             if not skipped:
@@ -169,6 +175,30 @@ class _BlobReader(VerifiedReader):
         data = super().read(size)
         if self.complete:
             self._blob.digest, self._blob.size = self.digest, self.position
+        if self.moved is not None and data:
+            self.moved(len(data))
+        return data
+
+
+class _MadeReader(_BlobReader):
+    """A stream that was hashed where it was made."""
+
+    @property
+    def digest(self) -> Digest:
+        """What it was; at its end."""
+        return self._blob.descriptor.digest
+
+    def read(self, size: int = -1, /) -> bytes:
+        if size < 0:
+            return self.readall()
+        data = self._stream.read(size)
+        self.position += len(data)
+        if not data and size and not self.complete:
+            digest, length = self._stream.stored()  # type: ignore[attr-defined]
+            if length != self.position:
+                raise TransportError(f"{self.name}: {self.position} bytes came of {length}")
+            self.complete = True
+            self._blob.digest, self._blob.size = digest, length
         if self.moved is not None and data:
             self.moved(len(data))
         return data
