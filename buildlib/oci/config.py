@@ -5,17 +5,17 @@ Docker's extension fields (Healthcheck, Shell, OnBuild, …) are part of it in b
 
 from __future__ import annotations
 
-from typing import Any
-
-import attrs
-from attrs import field, frozen
-
 from buildlib.errors import FormatError
 from buildlib.oci import document, mediatype
 from buildlib.oci.descriptor import DIGESTS, Descriptor
 from buildlib.oci.digest import Digest
 from buildlib.oci.document import ALWAYS, BOOLEAN, INTEGER, NAMES, NULLABLE, TEXT, TEXT_MAP, TEXTS, Field, Kind
 from buildlib.oci.platform import Platform
+from buildlib.oci.value import evolve, field, frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 @frozen
@@ -190,7 +190,7 @@ class ImageConfig:
 
     def evolve(self, **changes: Any) -> ImageConfig:
         """This config with some fields replaced; itself, bytes and all, when nothing is different."""
-        changed = attrs.evolve(self, **changes)
+        changed = evolve(self, **changes)
         return self if changed == self else changed
 
     @property

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from attrs import field, frozen
-
 from buildlib.errors import FormatError
 from buildlib.oci import document
 from buildlib.oci.digest import Digest
 from buildlib.oci.document import REQUIRED, SIZE, TEXT, TEXT_MAP, TEXTS, Field, Kind
 from buildlib.oci.platform import Platform
+from buildlib.oci.value import field, frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def _read_digest(value: object, where: str) -> Digest:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from attrs import field, frozen
-
 from buildlib.errors import FormatError
 from buildlib.oci import document, mediatype
 from buildlib.oci.descriptor import Descriptor
 from buildlib.oci.digest import Digest
 from buildlib.oci.document import ALWAYS, INTEGER, REQUIRED, TEXT, TEXT_MAP, Field
+from buildlib.oci.value import field, frozen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any
 
 
 @frozen

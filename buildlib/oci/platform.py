@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from attrs import field, frozen
-
 from buildlib.errors import UsageError
 from buildlib.oci import document
 from buildlib.oci.document import OPTIONAL, REQUIRED, TEXT, TEXTS, Field
+from buildlib.oci.value import field, frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # Names that kernels and distributions use, and the GOARCH/variant the specs want (containerd/platforms, database.go).
 _ARCHITECTURES = {

@@ -1,0 +1,107 @@
+"""Frozen values as ``attrs.frozen`` makes them, for those that every build needs: without its import and its cost.
+
+attrs costs a process 25 ms and half a millisecond a class, a third of a rebuild that is all cached. What is made here
+does the same for what these classes use of it, and ``attrs.evolve``, ``attrs.fields`` and ``attrs.asdict`` take it for
+their own. Type checkers are shown the real one.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from attrs import evolve, field, frozen
+
+    __all__ = ["evolve", "field", "frozen"]
+else:
+    from collections import namedtuple
+
+    _NOTHING = object()
+
+    Attribute = namedtuple("Attribute", "name alias default factory init eq hash repr")
+    Attribute.__doc__ = """A field of a value: what attrs calls an attribute, as far as its functions look at it."""
+
+    def field(
+        *,
+        default: Any = _NOTHING,
+        factory: Any = None,
+        init: bool = True,
+        eq: bool = True,
+        hash: bool | None = None,
+        repr: bool = True,
+    ) -> Attribute:
+        """What ``attrs.field`` says of a field."""
+        return Attribute("", "", default, factory, init, eq, eq if hash is None else hash, repr)
+
+    def frozen(cls: type) -> type:
+        """What ``attrs.frozen`` does to a class without bases: its annotated names become the fields of a value."""
+        fields = []
+        for name, annotation in vars(cls).get("__annotations__", {}).items():
+            if annotation.startswith("ClassVar"):
+                continue
+            given = vars(cls).get(name, _NOTHING)
+            if isinstance(given, Attribute):
+                delattr(cls, name)
+            else:
+                given = field(default=given)
+            fields.append(given._replace(name=name, alias=name.lstrip("_")))
+        cls.__attrs_attrs__ = tuple(fields)
+        cls.__match_args__ = tuple(each.name for each in fields if each.init)
+        cls._names = {each.alias: each.name for each in fields if each.init}
+        cls._defaults = {each.name: each.default for each in fields if each.default is not _NOTHING}
+        cls._factories = tuple((each.name, each.factory) for each in fields if each.factory is not None)
+        for method in (_init, _refuse_to_set, _refuse_to_delete, _equal, _hash, _show):
+            if method.__name__ not in vars(cls):
+                setattr(cls, method.__name__, method)
+        return cls
+
+    def evolve(value: Any, **changes: Any) -> Any:
+        """The value with some fields replaced."""
+        for alias, name in value._names.items():
+            if alias not in changes:
+                changes[alias] = getattr(value, name)
+        return type(value)(**changes)
+
+    def _init(self: Any, *args: Any, **given: Any) -> None:
+        cls = type(self)
+        names, values = cls._names, dict(cls._defaults)
+        if len(args) > len(names):
+            raise TypeError(f"{cls.__name__} has {len(names)} fields, got {len(args)}")
+        values.update(zip(names.values(), args, strict=False))
+        for alias, value in given.items():
+            name = names.get(alias)
+            if name is None or name in cls.__match_args__[: len(args)]:
+                raise TypeError(f"{cls.__name__} has no field {alias!r}, or has it twice")
+            values[name] = value
+        for name, factory in cls._factories:
+            if name not in values:
+                values[name] = factory()
+        if len(values) < len(cls.__attrs_attrs__):
+            missing = next(each.name for each in cls.__attrs_attrs__ if each.name not in values)
+            raise TypeError(f"{cls.__name__} needs {missing!r}")
+        self.__dict__.update(values)
+        check = getattr(cls, "__attrs_post_init__", None)
+        if check is not None:
+            check(self)
+
+    def _refuse_to_set(self: Any, name: str, _: Any = None) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: {name} can't be changed")
+
+    def _refuse_to_delete(self: Any, name: str) -> None:
+        _refuse_to_set(self, name)
+
+    def _equal(self: Any, other: object) -> Any:
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        return all(getattr(self, each.name) == getattr(other, each.name) for each in self.__attrs_attrs__ if each.eq)
+
+    def _hash(self: Any) -> int:
+        return hash((type(self), *(getattr(self, each.name) for each in self.__attrs_attrs__ if each.hash)))
+
+    def _show(self: Any) -> str:
+        shown = (f"{each.name}={getattr(self, each.name)!r}" for each in self.__attrs_attrs__ if each.repr)
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    _init.__name__, _refuse_to_set.__name__, _refuse_to_delete.__name__ = "__init__", "__setattr__", "__delattr__"
+    _equal.__name__, _hash.__name__, _show.__name__ = "__eq__", "__hash__", "__repr__"
