@@ -24,8 +24,10 @@ BYTES = 16 << 20
 
 _UNPACKED = """
 SELECT layers.id, diff_id FROM image_layers JOIN layers ON layers.id = layer
-WHERE image = ? AND diff_id IS NOT NULL AND diff_id NOT IN (SELECT diff_id FROM layer_blobs) ORDER BY position LIMIT ?
+WHERE image = ? AND diff_id IS NOT NULL
+AND diff_id NOT IN (SELECT diff_id FROM layer_blobs WHERE recipe IS NULL OR media_type = ?) ORDER BY position LIMIT ?
 """
+"""Layers that were made here, and never packed so."""
 
 
 class Ahead:
@@ -36,7 +38,9 @@ class Ahead:
 
     def begin(self, store: Store, image: str, compression: str, level: int | None) -> None:
         """Begin to pack the first layers of an image (by its id)."""
-        for layer, diff_id in store.db.rows(_UNPACKED, (image, AT_ONCE)):
+        from buildlib.oci import mediatype
+
+        for layer, diff_id in store.db.rows(_UNPACKED, (image, mediatype.layer(compression), AT_ONCE)):
 
             def export(fd: int, layer: str = layer) -> object:
                 return store.layers.export(layer, fd, compression, level)

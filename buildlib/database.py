@@ -24,7 +24,7 @@ else:
     import _sqlite3 as sqlite3
     from _thread import _local as local
 
-VERSION = 3
+VERSION = 4
 """Schema version, kept in ``PRAGMA user_version``; a newer store is refused, an older one migrated."""
 
 BUSY_SECONDS = 60.0
@@ -163,7 +163,16 @@ CREATE TABLE pushed (                   -- what became of a manifest when it was
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS = {0: SCHEMA + SINCE_2 + SINCE_3, 1: SINCE_2 + SINCE_3, 2: SINCE_3}
+SINCE_4 = """
+ALTER TABLE layers ADD COLUMN crc32 INTEGER; -- of its tar, NULL until measured, or where it came from elsewhere
+"""
+
+MIGRATIONS = {
+    0: SCHEMA + SINCE_2 + SINCE_3 + SINCE_4,
+    1: SINCE_2 + SINCE_3 + SINCE_4,
+    2: SINCE_3 + SINCE_4,
+    3: SINCE_4,
+}
 """What makes a database of that version one of the present one."""
 
 

@@ -177,7 +177,7 @@ class Layers:
         lease.take(f"layer:{layer}")
         try:
             reply = self._store.worker.call(op, {**args, "into" if op == "squash" else "layer": layer}, fds)
-            columns = {name: reply[name] for name in ("diff_id", "content_digest", "size")}
+            columns = {name: reply[name] for name in ("diff_id", "content_digest", "size", "crc32")}
             with self._db.transaction() as conn:
                 _insert(conn, layer, **columns, timestamp=args.get("timestamp"), clamp=args.get("clamp"))
         except BaseException:
@@ -278,7 +278,8 @@ class Layers:
         came from elsewhere and can't be rebuilt to the byte (such layers keep their blob).
         """
         level = LEVELS[compression] if level is None else level
-        args = {**self.tar(layer), "compression": compression, "level": level}
+        known = self._db.row("SELECT diff_id, size, crc32 FROM layers WHERE id = ? AND crc32 IS NOT NULL", (layer,))
+        args = {**self.tar(layer), "compression": compression, "level": level, "known": known}
         reply: dict[str, Any] = self._store.worker.call("export", args, (fd,))
         diff_id = self._measurements.known(layer)[0]
         if diff_id is not None and diff_id != reply["diff_id"]:

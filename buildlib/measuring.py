@@ -52,9 +52,10 @@ class Measurements:
         try:
             reply = running.pending.result()
             # Not NULL though unknown: NULL says that the layer was unpacked from a foreign tar.
-            found = (reply["diff_id"], reply["content_digest"] or "", reply["size"], layer)
+            found = (reply["diff_id"], reply["content_digest"] or "", reply["size"], reply["crc32"], layer)
+            sql = "UPDATE layers SET diff_id = ?, content_digest = ?, size = ?, crc32 = ? WHERE id = ?"
             with self._store.db.transaction() as conn:
-                conn.execute("UPDATE layers SET diff_id = ?, content_digest = ?, size = ? WHERE id = ?", found)
+                conn.execute(sql, found)
         finally:
             with self._lock:
                 self._running.pop(layer, None)

@@ -22,9 +22,11 @@ SHORT = 19
 
 def sink(quiet: bool) -> Callable[[Any], None]:
     """A sink of events that prints plain lines; a silent one when ``quiet``."""
-    from buildlib.events import silent
+    return _silent if quiet else Plain(sys.stderr).show
 
-    return silent if quiet else Plain(sys.stderr).show
+
+def _silent(event: Any) -> None:
+    """Drop an event. Of our own, for the events themselves are costly to import."""
 
 
 class Progress:
@@ -37,9 +39,7 @@ class Progress:
 
     def __enter__(self) -> Callable[[Any], None]:
         if self._quiet:
-            from buildlib.events import silent
-
-            return silent
+            return _silent
         if self._stream.isatty():
             self._live = Live(self._stream)
             return self._live.show

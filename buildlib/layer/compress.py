@@ -104,6 +104,11 @@ class _Zstd:
         return self._stream.flush()
 
 
+def crc32() -> Any:
+    """The function that continues the CRC-32 of a stream: ``crc32(data, value)``."""
+    return (_isal() or zlib).crc32
+
+
 def _isal() -> Any:
     """The fast zlib, or None where it is not installed (it has wheels for x86-64 and arm64 only)."""
     try:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 
 PIECE = 1 << 20
+CHUNK = 8 << 20
+"""Bytes of an upload in one request, where it has to be sent in chunks; held in memory."""
+TOO_LARGE = 413
 MAX_RESUMES = 5
 RESUMED = RETRIED | {401, 408, 416}
 """Statuses after which an upload goes on where it was; among them the end of a token, and a wrong offset of ours."""
@@ -111,6 +114,8 @@ class Upload:
     ``opener(offset)`` gives the bytes from ``offset`` on: after a broken connection the registry is asked how much
     arrived and the rest is sent, so the source must be able to start again in the middle. ``location`` is that of an
     upload that was begun already.
+
+    It goes in one stream. A registry (or a proxy before it) that finds that too large, HTTP 413, gets it in chunks.
     """
 
     def __init__(
@@ -133,16 +138,53 @@ class Upload:
         offset = 0
         for attempt in range(MAX_RESUMES + 1):
             try:
-                self._send_from(offset)
+                with self._opener(offset) as stream:
+                    self._send(stream, offset)
                 return
             except TransportError as error:
                 if self._failed is not None:
                     raise self._failed from None
+                if error.status == TOO_LARGE and not self._client.chunked:
+                    self._client.chunked = True
+                    self.cancel()
+                    self._location = self._client.start_upload(self._repository)
+                    offset = 0
+                    continue
                 if attempt == MAX_RESUMES or (error.status is not None and error.status not in RESUMED):
                     raise
                 if error.status != 401:
                     self._client.http.pause(attempt, error.retry_after)
                 offset = self._go_on()
+
+    def _send(self, stream: Stream, offset: int) -> None:
+        if not self._client.chunked:
+            left = None if self._size is None else self._size - offset
+            self._location = self._client.append(self._repository, self._location, self._pieces(stream), offset, left)
+            return
+        chunk = bytearray(CHUNK)
+        while length := self._fill(chunk, stream):
+            data = memoryview(chunk)[:length]
+            self._location = self._client.append(self._repository, self._location, data, offset, length)
+            offset += length
+
+    def _fill(self, chunk: bytearray, stream: Stream) -> int:
+        """Read a whole chunk, less only at the end; how much."""
+        length = 0
+        while length < len(chunk) and (data := self._read(stream, min(PIECE, len(chunk) - length))):
+            chunk[length : length + len(data)] = data
+            length += len(data)
+        return length
+
+    def _pieces(self, stream: Stream) -> Iterator[bytes]:
+        while data := self._read(stream, PIECE):
+            yield data
+
+    def _read(self, stream: Stream, size: int) -> bytes:
+        try:
+            return stream.read(size)
+        except BuildlibError as error:  # of the source: sending it again would not help
+            self._failed = error
+            raise
 
     def _go_on(self) -> int:
         """How much of it has arrived; where that is nothing, or not to be known, a new upload is begun."""
@@ -151,22 +193,6 @@ class Upload:
             self.cancel()
             self._location = self._client.start_upload(self._repository)
         return offset
-
-    def _send_from(self, offset: int) -> None:
-        with self._opener(offset) as stream:
-            left = None if self._size is None else self._size - offset
-            self._location = self._client.append(self._repository, self._location, self._pieces(stream), offset, left)
-
-    def _pieces(self, stream: Stream) -> Iterator[bytes]:
-        while True:
-            try:
-                data = stream.read(PIECE)
-            except BuildlibError as error:  # of the source: sending it again would not help
-                self._failed = error
-                raise
-            if not data:
-                return
-            yield data
 
     def finish(self, digest: str) -> None:
         """The blob exists under ``digest`` from here on."""

@@ -45,6 +45,8 @@ class RegistryClient:
     def __init__(self, base: str, http: Http, *, writing: bool = False) -> None:
         self.base = base.rstrip("/")
         self.http = http
+        self.chunked = False
+        """Whether blobs are uploaded in chunks; :class:`Upload` finds out that they have to be."""
         self._reading = push if writing else pull
 
     # --- the API itself ---------------------------------------------------------------------------------------------
@@ -163,7 +165,7 @@ class RegistryClient:
         headers = {"content-type": "application/octet-stream"}
         if size is not None:
             headers |= {"content-length": str(size)}
-        if offset and size:
+        if size and (offset or self.chunked):
             headers |= {"content-range": f"{offset}-{offset + size - 1}"}
         with self._request("PATCH", location, push(repository), headers, data) as reply:
             return self._location(reply, 202, repository)

@@ -51,10 +51,12 @@ class Tls:
         import ssl
         from pathlib import Path
 
-        context = ssl.create_default_context()
-        if not self.verify:
+        if self.verify:
+            context = ssl.create_default_context()
+        else:  # without the authorities of the machine, which take longer to load than a small image to move
             import urllib3
 
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
             # Whoever asked for it knows.

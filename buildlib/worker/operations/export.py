@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 
 def export(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:
-    """``{layer, compression, level?, timestamp?, clamp?} fds[out] -> {diff_id, tar_size, digest, size, skipped}``."""
+    """``{layer, compression, level?, timestamp?, clamp?, known?} fds[out] -> {diff_id, tar_size, digest, size, …}``.
+
+    ``known`` is ``[diff_id, size, crc32]`` of a layer that was measured: it is not hashed once more.
+    """
+    known = args.get("known")
     exported = measure.export(
         f"{root}/layers/{args['layer']}/fs",
         fds[0],
@@ -19,6 +23,7 @@ def export(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any
         level=args.get("level"),
         timestamp=args.get("timestamp"),
         clamp=args.get("clamp"),
+        known=measure.Known(*known) if known else None,
     )
     return {
         "diff_id": exported.diff_id,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def extract(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:
-    """``{layer} fds[stream] -> {diff_id, content_digest, size, entries, unsupported}``; the digests are the layer's."""
+    """``{layer} fds[stream] -> {diff_id, content_digest, size, crc32, entries, unsupported}``: of the layer."""
     with new_layer(root, args["layer"]) as folder:
         os.chmod(folder, 0o755)  # noqa: S103 - the root of a file system, unless the archive says otherwise
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -27,6 +27,7 @@ def extract(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, An
         "diff_id": measured.diff_id,
         "content_digest": measured.content_digest,
         "size": measured.size,
+        "crc32": measured.crc32,
         "entries": measured.entries,
         "unsupported": list(extracted.unsupported),
     }

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def merge(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:
-    """``{layers, base, layer} -> {diff_id, content_digest, size}``: ``layer`` becomes the id of the new one."""
+    """``{layers, base, layer} -> {diff_id, content_digest, size, crc32}``: ``layer`` becomes the id of the new one."""
     place = snapshotter(root)
     layers, base = ([place.layer(layer) for layer in args[name]] for name in ("layers", "base"))
     with new_layer(root, args["layer"]) as folder:
         folders.merge(layers, base, folder, userxattr=place.userxattr)
         measured = measure(folder)
-    return {"diff_id": measured.diff_id, "content_digest": measured.content_digest, "size": measured.size}
+    return {name: getattr(measured, name) for name in ("diff_id", "content_digest", "size", "crc32")}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def squash(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:
-    """``{layers, key?, timestamp?, clamp?, into} -> {diff_id, content_digest, size}``.
+    """``{layers, key?, timestamp?, clamp?, into} -> {diff_id, content_digest, size, crc32}``.
 
     ``into`` becomes the id of a new layer with what is seen in the stack ``layers`` (and above it in the container
     ``key``): no whiteouts. ``timestamp`` and ``clamp`` change the times in the folder itself.
@@ -25,4 +25,4 @@ def squash(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any
         tree = space.container(args["key"], layers) if args.get("key") else space.view(layers)
         layer_squash.squash(tree, folder, **times)
         measured = measure(folder)
-    return {"diff_id": measured.diff_id, "content_digest": measured.content_digest, "size": measured.size}
+    return {name: getattr(measured, name) for name in ("diff_id", "content_digest", "size", "crc32")}

@@ -210,7 +210,38 @@ def test_an_upload_to_a_busy_registry_waits_and_goes_on(registry, client, waits,
     assert waits == [3]
 
 
-@pytest.mark.parametrize("code", [403, 413])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_proxy_that_takes_no_large_requests_gets_chunks(registry, client, known):
+    limit = 10 << 20
+
+    def proxy(exchange):
+        if "content-length" in exchange.headers and int(exchange.headers["content-length"]) <= limit:
+            return False
+        exchange.refuse(413, "SIZE_INVALID", "too large")
+        return True
+
+    registry.faults = [on("PATCH", proxy, times=None)]
+    data = os.urandom(20_000_000)
+    send(client, data, known=known)
+    assert registry.repository("x").blobs[Digest.of(data)] == data
+    ranges = [seen.get("content-range") for seen in registry.seen if seen.get("content-range")]
+    if known:
+        ranges = ranges[-3:]
+    assert ranges == ["0-8388607", "8388608-16777215", "16777216-19999999"]
+    send(client, os.urandom(9_000_000), known=known)
+    assert len(registry.requests("PATCH")) == 6, "it is known from now on"
+    assert registry.uploads == {}
+
+
+def test_chunks_that_break_go_on_where_they_were(registry, client):
+    client.chunked = True
+    registry.faults = [on("PATCH", break_upload(5_000_000), skip=1)]
+    data = os.urandom(20_000_000)
+    send(client, data)
+    assert registry.repository("x").blobs[Digest.of(data)] == data
+
+
+@pytest.mark.parametrize("code", [403, 404])
 def test_an_upload_that_is_refused_is_not_tried_again(registry, client, code):
     registry.faults = [on("PATCH", status(code, message="no"), times=None)]
     with pytest.raises(TransportError, match=f"HTTP {code}: no"):
