@@ -15,6 +15,8 @@ The names of this module are all that is public. Each is imported when it is fir
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -145,9 +147,10 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"{__name__}.{home}"), name) if home else import_module(f"{__name__}.{name}")
+    # Not by importlib, which brings in more than most of what is imported so.
+    module = f"{__name__}.{home}" if home else f"{__name__}.{name}"
+    __import__(module)
+    value = getattr(sys.modules[module], name) if home else sys.modules[module]
     globals()[name] = value
     return value
 

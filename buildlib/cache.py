@@ -12,10 +12,13 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
 
+from buildlib.oci.value import NamedTuple
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from buildlib.cache_exchange import Import
     from buildlib.store import Store

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import NamedTuple
+from collections import namedtuple
 
 from buildlib.errors import UsageError
 
@@ -40,27 +40,41 @@ def has_wildcard(pattern: str) -> bool:
 _glob_cache: dict[str, re.Pattern[str]] = {}
 
 
-class IgnorePattern(NamedTuple):
-    """One line of an ignore file."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
 
-    text: str
-    """Cleaned, without "!" and leading "/"."""
-    negated: bool
-    line: int
-    """Its line in the file, from 1; 0 when it comes from a flag."""
-    source: str
-    """The name of the file or flag it comes from."""
+    class _Pattern(NamedTuple):
+        text: str
+        negated: bool
+        line: int
+        source: str
+
+    class _Verdict(NamedTuple):
+        pattern: IgnorePattern | None
+        hits: int
+else:
+    _Pattern = namedtuple("_Pattern", "text negated line source")
+    _Verdict = namedtuple("_Verdict", "pattern hits")
+
+
+class IgnorePattern(_Pattern):
+    """One line of an ignore file: its ``text``, cleaned, without "!" and leading "/", and whether it is ``negated``.
+
+    ``line`` is its line in the file, from 1; 0 when it comes from a flag. ``source`` is the name of either.
+    """
+
+    __slots__ = ()
 
     def __str__(self) -> str:
         where = f"line {self.line} of {self.source}" if self.line else self.source
         return f"{'!' if self.negated else ''}{self.text} ({where})"
 
 
-class Verdict(NamedTuple):
+class Verdict(_Verdict):
     """What the patterns say about one path: the pattern that decided, and which patterns reach what lies below."""
 
-    pattern: IgnorePattern | None
-    hits: int
+    __slots__ = ()
 
     @property
     def excluded(self) -> bool:

@@ -7,13 +7,13 @@ Each verb is a few lines here; what it does stands in the module of its name.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
 from buildlib.container.performing import settle
 from buildlib.container.requests import Requests
 from buildlib.container.state import CHANGED, State
 from buildlib.errors import NotFound
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType

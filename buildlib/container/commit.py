@@ -7,16 +7,14 @@ images keeps its own times, and nothing is copied. Equal aliases are used again.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
-
-import attrs
-from attrs import frozen
 
 from buildlib.container.performing import settle, shell_of
 from buildlib.container.state import Entry
 from buildlib.errors import UsageError
 from buildlib.oci import Descriptor, History, ImageConfig, Manifest, format_time, mediatype, parse_time
+from buildlib.oci.value import evolve, frozen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -98,7 +96,7 @@ def _is_base(container: WorkingContainer, base: Image, wanted: Request) -> bool:
         and not wanted.inline_cache
         and wanted.annotations is None
         and (wanted.format is None or FORMATS[wanted.format] == base.manifest.media_type)
-        and state.config == attrs.evolve(base.config, diff_ids=(), history=(), created=None)
+        and state.config == evolve(base.config, diff_ids=(), history=(), created=None)
         and state.annotations == type(state).fresh(base, state.state_key).annotations
     )
 
@@ -160,7 +158,7 @@ def _entries(container: WorkingContainer, wanted: Request, created: str | None) 
             when = format_time(entry.created)
         result.append(History(when, entry.created_by, author, entry.comment, entry.empty_layer))
     if result and container.image_name != "scratch" and not result[0].comment:
-        result[0] = attrs.evolve(result[0], comment=f"FROM {container.image_name}")
+        result[0] = evolve(result[0], comment=f"FROM {container.image_name}")
     return tuple(result)
 
 
@@ -169,9 +167,7 @@ def _one_layer(entries: list[Entry], state: State, wanted: Request) -> list[Entr
     owners = [index for index, entry in enumerate(entries) if not entry.empty_layer]
     if not owners and wanted.squash != "new":
         return [*entries, Entry(wanted.created_by or state.created_by or shell_of(state), created=time.time())]
-    return [
-        attrs.evolve(entry, empty_layer=True) if index in owners[:-1] else entry for index, entry in enumerate(entries)
-    ]
+    return [evolve(entry, empty_layer=True) if index in owners[:-1] else entry for index, entry in enumerate(entries)]
 
 
 def _created(container: WorkingContainer, base: Image | None, wanted: Request) -> str:
@@ -202,7 +198,7 @@ def _config(container: WorkingContainer, base: Image | None, wanted: Request, la
         from buildlib.cache_exchange import inline
 
         extra[INLINE] = inline(container, len(layers))
-    return attrs.evolve(state.config, diff_ids=diff_ids, history=history, created=created, extra=extra)
+    return evolve(state.config, diff_ids=diff_ids, history=history, created=created, extra=extra)
 
 
 def _manifest(
@@ -211,7 +207,12 @@ def _manifest(
     state = container.state
     format = wanted.format or state.format
     docker = format == "docker"
-    descriptors = [_descriptor(container, base, layer, index, docker) for index, layer in enumerate(layers)]
+    below = base.layers if base is not None else ()
+    known = base.manifest.layers if base is not None else ()
+    descriptors = [
+        _descriptor(container, layer, known[index] if below[index : index + 1] == (layer,) else None, docker)
+        for index, layer in enumerate(layers)
+    ]
     notes: dict[str, str] = {}
     if not docker:
         notes = {**state.annotations, **_base_notes(container, base), f"{NOTE}created": config.created or ""}
@@ -230,12 +231,11 @@ def _base_notes(container: WorkingContainer, base: Image | None) -> dict[str, st
     return notes
 
 
-def _descriptor(container: WorkingContainer, base: Image | None, layer: str, index: int, docker: bool) -> Descriptor:
+def _descriptor(container: WorkingContainer, layer: str, known: Descriptor | None, docker: bool) -> Descriptor:
     """The layer as the base's manifest has it, so that a push sends the same bytes; a new one as a plain tar."""
-    if base is not None and index < len(base.layers) and base.layers[index] == layer:
-        known = base.manifest.layers[index]
+    if known is not None:
         converted = (mediatype.to_docker if docker else mediatype.to_oci)(known.media_type)
         if mediatype.is_docker(converted) == docker:
-            return attrs.evolve(known, media_type=converted)
+            return evolve(known, media_type=converted)
     plain = container.store.layers.descriptor(layer)
-    return attrs.evolve(plain, media_type=mediatype.DOCKER_LAYER) if docker else plain
+    return evolve(plain, media_type=mediatype.DOCKER_LAYER) if docker else plain

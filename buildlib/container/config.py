@@ -6,17 +6,17 @@ The fields are those of buildah-config(1). None clears a field, whatever it is.
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, Any
-
-import attrs
 
 from buildlib.container.state import Entry
 from buildlib.errors import UsageError
 from buildlib.oci import Healthcheck
+from buildlib.oci.value import evolve
 from buildlib.patterns import clean
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
 
     from buildlib.container import WorkingContainer
     from buildlib.container.state import State
@@ -54,13 +54,14 @@ def configure(
 
 def apply(state: State, fields: Mapping[str, Any]) -> State:
     """``state`` with ``fields`` set; raises :class:`UsageError` for a field that is not known or a bad value."""
-    config, changes = state.config, dict[str, Any]()
+    config = state.config
+    changes: dict[str, Any] = {}
     for name, value in fields.items():
         name = _ALIASES.get(name, name)
         if name in _TOP:
             empty = None if name in ("variant", "os_version") else ""
             top: dict[str, Any] = {_TOP[name]: value or empty}
-            config = attrs.evolve(config, **top)
+            config = evolve(config, **top)
         elif name in _TEXT:
             config = _inner(config, **{name: value or ""})
         elif name == "annotations":
@@ -76,7 +77,7 @@ def apply(state: State, fields: Mapping[str, Any]) -> State:
 
 
 def _inner(config: ImageConfig, **changes: Any) -> ImageConfig:
-    return attrs.evolve(config, config=attrs.evolve(config.config, **changes))
+    return evolve(config, config=evolve(config.config, **changes))
 
 
 def words(value: str | Sequence[str]) -> tuple[str, ...]:
@@ -182,7 +183,7 @@ def _on_build(config: ImageConfig, value: str | Sequence[str] | None) -> ImageCo
 
 def _comment(config: ImageConfig, value: str | None) -> ImageConfig:
     extra = {name: text for name, text in config.extra.items() if name != "comment"}
-    return attrs.evolve(config, extra={**extra, "comment": value} if value else extra)
+    return evolve(config, extra={**extra, "comment": value} if value else extra)
 
 
 def _healthcheck(config: ImageConfig, value: Any) -> ImageConfig:
@@ -198,7 +199,7 @@ def _healthcheck(config: ImageConfig, value: Any) -> ImageConfig:
     if test and test[0] not in ("CMD", "CMD-SHELL", "NONE"):
         test = ("CMD", *test)
     old = config.config.healthcheck or Healthcheck()
-    return _inner(config, healthcheck=Healthcheck(test) if test == ("NONE",) else attrs.evolve(old, test=test))
+    return _inner(config, healthcheck=Healthcheck(test) if test == ("NONE",) else evolve(old, test=test))
 
 
 def _test(line: str) -> tuple[str, ...]:
@@ -218,7 +219,7 @@ def _health_times(config: ImageConfig, fields: Mapping[str, Any]) -> ImageConfig
     }
     if not changes:
         return config
-    return _inner(config, healthcheck=attrs.evolve(config.config.healthcheck or Healthcheck(), **changes))
+    return _inner(config, healthcheck=evolve(config.config.healthcheck or Healthcheck(), **changes))
 
 
 def duration(value: str | float) -> int:
@@ -241,7 +242,7 @@ def _same(word: str) -> str:
 
 
 _SETTERS: dict[str, Callable[[ImageConfig, Any], ImageConfig]] = {
-    "os_features": lambda config, value: attrs.evolve(config, os_features=change_set(config.os_features, value, _same)),
+    "os_features": lambda config, value: evolve(config, os_features=change_set(config.os_features, value, _same)),
     "workdir": _workdir,
     "shell": lambda config, value: _inner(config, shell=words(value or ())),
     "env": lambda config, value: _inner(config, env=change_env(config.config.env, value)),

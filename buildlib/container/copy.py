@@ -5,19 +5,20 @@ The rules of names, owners and modes stand in :mod:`buildlib.worker.copying`.
 
 from __future__ import annotations
 
-import base64
 import os
 import posixpath
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildlib.cache import Step
 from buildlib.container.inputs import Folder, View, digest, opened, store_of, view
 from buildlib.container.performing import Call, graft, perform
 from buildlib.errors import UsageError
+from buildlib.oci.value import NamedTuple
 from buildlib.patterns import IgnorePatterns, clean
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from buildlib.container import WorkingContainer
     from buildlib.container.inputs import Origin
@@ -79,6 +80,8 @@ def request(
 
 
 def _encode(data: bytes | str) -> str:
+    import base64
+
     raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
     return base64.b64encode(raw).decode()
 

@@ -6,14 +6,15 @@ import os
 import re
 import time
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
 
 from buildlib.cache import base_state
 from buildlib.container.state import CLEAN, State
 from buildlib.errors import NameInUse, StoreFull, UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from buildlib.container import WorkingContainer
     from buildlib.image import Image
@@ -128,7 +129,7 @@ def remove(container: WorkingContainer, lease: Lease | None) -> None:
     if os.path.lexists(f"{store.root}/{folder}"):
         remove_paths(store, [folder])
     own = container.layers[container.state.base_layers :]
-    if any(is_orphan(store, layer) for layer in own):
+    if own and orphans(store, own):
         store.gc()
 
 
@@ -143,10 +144,16 @@ def _forget(container: WorkingContainer, lease: Lease | None) -> None:
                 lease.drop()
 
 
-def is_orphan(store: Store, layer: str) -> bool:
-    """Whether no image, no container and no record of the cache needs the layer."""
-    sql = (
-        "SELECT 1 FROM image_layers WHERE layer = ? UNION ALL SELECT 1 FROM container_layers WHERE layer = ? "
-        "UNION ALL SELECT 1 FROM cache WHERE layer = ? UNION ALL SELECT 1 FROM layers WHERE files = ? LIMIT 1"
+def orphans(store: Store, layers: Sequence[str]) -> set[str]:
+    """Those of the layers that no image, no container and no record of the cache needs."""
+    marks = ",".join("?" * len(layers))
+    sql = " UNION ".join(
+        f"SELECT {column} FROM {table} WHERE {column} IN ({marks})"  # noqa: S608 - our own names
+        for table, column in (
+            ("image_layers", "layer"),
+            ("container_layers", "layer"),
+            ("cache", "layer"),
+            ("layers", "files"),
+        )
     )
-    return store.db.row(sql, (layer,) * 4) is None
+    return set(layers) - {row[0] for row in store.db.rows(sql, tuple(layers) * 4)}

@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildlib.errors import CopyError
+from buildlib.oci.value import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any
 
     from buildlib.container import WorkingContainer
     from buildlib.container.mounts import Bind

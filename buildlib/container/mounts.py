@@ -5,14 +5,13 @@ None of it reaches a layer, except what the command itself writes elsewhere.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from attrs import field, frozen
-
 from buildlib.errors import NotFound, UsageError
+from buildlib.oci.value import field, frozen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from buildlib.container import WorkingContainer
     from buildlib.container.inputs import View

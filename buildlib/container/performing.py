@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import attrs
 
 from buildlib import cache
 from buildlib.cache import Record
 from buildlib.container.state import CHANGED, CLEAN, FAILED, Entry
 from buildlib.errors import BuildlibError, NotCached, NotFound, StoreFull
+from buildlib.oci.value import NamedTuple, evolve
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
 
     from buildlib.cache import Step
     from buildlib.container import WorkingContainer
@@ -209,7 +209,7 @@ def _remember(container: WorkingContainer, call: Call, key: str, step: Step, res
             container.write(container.state.evolve(state_key=new.result))
     if older is not None:
         store.cache.add(key, parent, step, older, kept, checked=created)
-        entry = attrs.evolve(history[-1], created=older.created)
+        entry = evolve(history[-1], created=older.created)
         _replace(container, layer, older, (*history[:-1], entry))
 
 
@@ -325,10 +325,10 @@ def own(state: State, now: float) -> tuple[Entry, ...]:
     history = list(state.history)
     owners = [index for index, entry in enumerate(history) if entry.files]
     if owners:
-        history[owners[-1]] = attrs.evolve(history[owners[-1]], empty_layer=False, created=now)
+        history[owners[-1]] = evolve(history[owners[-1]], empty_layer=False, created=now)
     else:
         history.append(Entry(state.created_by or shell_of(state), state.history_comment, now))
-    return tuple(attrs.evolve(entry, files=False) if entry.files else entry for entry in history)
+    return tuple(evolve(entry, files=False) if entry.files else entry for entry in history)
 
 
 def shell_of(state: State) -> str:

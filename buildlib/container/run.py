@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import posixpath
 import time
-from typing import TYPE_CHECKING, Any
-
-from attrs import evolve, frozen
 
 from buildlib.cache import Step
 from buildlib.container.performing import Call, perform
 from buildlib.errors import RunError, RunTimeout, UsageError
+from buildlib.oci.value import evolve, frozen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
     from buildlib.container import WorkingContainer
     from buildlib.container.mounts import Mount
@@ -172,9 +172,6 @@ def run(
     comment: str | None,
 ) -> RunResult:
     """Run a command in ``container``; see :meth:`WorkingContainer.run`."""
-    from buildlib.container.execution import execute
-    from buildlib.container.inputs import bind_digests
-
     started = time.monotonic()
     binds, secret = [], False
     if wanted.mounts:
@@ -187,15 +184,25 @@ def run(
     stdin_known = wanted.stdin is None or isinstance(wanted.stdin, bytes)
 
     def step() -> Step:
+        if not binds:
+            return Step("run", wanted.values())
+        from buildlib.container.inputs import bind_digests
+
         digests, names = bind_digests(container, binds)
         seen.append(digests)
         return Step("run", wanted.values(), digests, names)
 
     def good(result: RunResult) -> bool:
+        if not binds or result.exit_code != 0:
+            return result.exit_code == 0
+        from buildlib.container.inputs import bind_digests
+
         # What changed while the command ran may have been seen as it was before, or after.
-        return result.exit_code == 0 and (not binds or bind_digests(container, binds)[0] == seen[-1])
+        return bind_digests(container, binds)[0] == seen[-1]
 
     def attempt() -> RunResult:
+        from buildlib.container.execution import execute
+
         result = execute(container, wanted, output)
         if check and result.exit_code:
             raise _failed(container, wanted, result)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
-
-import attrs
-from attrs import field, frozen
 
 from buildlib.oci import ImageConfig, document
+from buildlib.oci.value import evolve, field, fields, frozen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from buildlib.image import Image
 
 CLEAN, FAILED, CHANGED = "clean", "failed", "changed"
@@ -75,7 +75,7 @@ class State:
             config = ImageConfig(architecture=host.architecture, os=host.os, variant=host.variant)
             return cls(config, state_key, **options)
         options.pop("platform", None)
-        config = attrs.evolve(image.config, diff_ids=(), history=(), created=None)
+        config = evolve(image.config, diff_ids=(), history=(), created=None)
         notes = {
             name: value
             for name, value in image.manifest.annotations.items()
@@ -86,7 +86,7 @@ class State:
 
     def evolve(self, **changes: Any) -> State:
         """This state with some fields replaced."""
-        return attrs.evolve(self, **changes)
+        return evolve(self, **changes)
 
     def encode(self) -> str:
         """JSON."""
@@ -104,4 +104,4 @@ class State:
         return cls(**values)
 
 
-_PLAIN = tuple(f.name for f in attrs.fields(State) if f.name not in ("config", "history"))
+_PLAIN = tuple(f.name for f in fields(State) if f.name not in ("config", "history"))

@@ -5,6 +5,8 @@ Docker's extension fields (Healthcheck, Shell, OnBuild, …) are part of it in b
 
 from __future__ import annotations
 
+import re
+
 from buildlib.errors import FormatError
 from buildlib.oci import document, mediatype
 from buildlib.oci.descriptor import DIGESTS, Descriptor
@@ -222,6 +224,9 @@ def format_time(when: Any) -> str:
 
 def parse_time(text: str) -> float:
     """Seconds since 1970 of an RFC 3339 time; raises :class:`FormatError`."""
+    match = re.fullmatch(_UTC, text)
+    if match is not None and 1 <= int(match[3]) <= _DAYS[int(match[2])]:
+        return _seconds(*map(int, match.groups("")[:6])) + float(f"0{match[7] or '.0'}")
     from datetime import datetime
 
     try:
@@ -231,3 +236,17 @@ def parse_time(text: str) -> float:
     if when.tzinfo is None:
         raise FormatError(f"a time without a zone: {text[:60]!r}")
     return when.timestamp()
+
+
+_UTC = r"(\d{4})-(0\d|1[0-2])-(\d\d)T([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(\.\d+)?Z"
+"""The form in which Go and we write times: it needs no ``datetime``, which costs a process 1.5 ms."""
+
+
+_DAYS = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+
+def _seconds(year: int, month: int, day: int, hour: int, minute: int, second: int) -> int:
+    """Of a time in UTC, by the Gregorian calendar: years that begin with March end with the leap day."""
+    year, month = (year, month - 3) if month > 2 else (year - 1, month + 9)
+    days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 1 - 719468
+    return ((days * 24 + hour) * 60 + minute) * 60 + second

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NamedTuple
 
-    from attrs import evolve, field, frozen
+    from attrs import evolve, field, fields, frozen
 
-    __all__ = ["evolve", "field", "frozen"]
+    __all__ = ["NamedTuple", "evolve", "field", "fields", "frozen"]
 else:
     from collections import namedtuple
 
@@ -63,6 +63,10 @@ else:
                 changes[alias] = getattr(value, name)
         return type(value)(**changes)
 
+    def fields(cls: type) -> tuple[Attribute, ...]:
+        """The fields of a class of values, in order."""
+        return cls.__attrs_attrs__
+
     def _init(self: Any, *args: Any, **given: Any) -> None:
         cls = type(self)
         names, values = cls._names, dict(cls._defaults)
@@ -105,3 +109,16 @@ else:
 
     _init.__name__, _refuse_to_set.__name__, _refuse_to_delete.__name__ = "__init__", "__setattr__", "__delattr__"
     _equal.__name__, _hash.__name__, _show.__name__ = "__eq__", "__hash__", "__repr__"
+
+    class _Named(type):
+        def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> type:
+            if not bases:
+                return super().__new__(mcs, name, bases, namespace)
+            names = tuple(namespace.get("__annotations__", ()))
+            defaults = [namespace.pop(each) for each in names if each in namespace]
+            base = namedtuple(name, names, defaults=defaults, module=namespace["__module__"])
+            namespace["__slots__"] = ()
+            return type(name, (base,), namespace)
+
+    class NamedTuple(metaclass=_Named):
+        """A named tuple with annotated fields, as that of ``typing``, whose import alone costs 3 ms."""

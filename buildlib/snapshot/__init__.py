@@ -21,13 +21,14 @@ layers hold wins over them, and nothing of them ever reaches the upper.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Protocol
 
     from buildlib.oci import Mount
+else:
+    Protocol = object
 
 __all__ = ["Snapshotter"]
 

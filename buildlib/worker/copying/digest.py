@@ -9,17 +9,20 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from typing import TYPE_CHECKING, Protocol
 
 from buildlib.errors import CopyError
 from buildlib.layer import xattrs
 from buildlib.worker.copying.walk import ENTER, ENTRY, unreadable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Protocol
 
     from buildlib.worker.copying.effect import Effect
     from buildlib.worker.copying.walk import Event
+else:
+    Protocol = object
 
 BLOCK = 1 << 20
 NAMES_LIMIT = 2000

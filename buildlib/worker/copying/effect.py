@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import stat
-from typing import TYPE_CHECKING, NamedTuple
 
+from buildlib.oci.value import NamedTuple
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import stat
-from typing import NamedTuple
 
 from buildlib.errors import UsageError
+from buildlib.oci.value import NamedTuple
 
 _CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)")
 _ACTION = re.compile(r"([-+=])([ugo]|[rwxXst]*)")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildlib.errors import CopyError
+from buildlib.oci.value import NamedTuple
 from buildlib.patterns import IgnorePattern, IgnorePatterns
 from buildlib.worker.copying.digest import TreeDigest
 from buildlib.worker.copying.driver import hash_items
@@ -13,8 +13,10 @@ from buildlib.worker.copying.effect import Effect
 from buildlib.worker.copying.modes import Chmod
 from buildlib.worker.copying.select import Origin, close
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from buildlib.worker.copying.digest import Memo
     from buildlib.worker.copying.select import Item
@@ -79,6 +81,8 @@ class Request(NamedTuple):
 
     def texts(self) -> list[tuple[str, bytes, int]]:
         """The files that are given."""
+        if not self.contents:
+            return []
         import base64
 
         return [(name, base64.b64decode(text), mode) for name, text, mode in self.contents]

@@ -6,9 +6,9 @@ Sources: Dockerfile reference, "COPY"; buildah-copy(1). Where the two differ, th
 from __future__ import annotations
 
 import posixpath
-from typing import NamedTuple
 
 from buildlib.errors import CopyError
+from buildlib.oci.value import NamedTuple
 from buildlib.patterns import IgnorePattern, IgnorePatterns, clean
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from typing import TYPE_CHECKING, NamedTuple
 
 from buildlib.errors import CopyError, UsageError
 from buildlib.linux.beneath import open_in_root
+from buildlib.oci.value import NamedTuple
 from buildlib.patterns import IgnorePatterns, go_match, has_wildcard
 from buildlib.worker.copying import rules
 from buildlib.worker.copying.walk import Filter, Rule, unreadable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

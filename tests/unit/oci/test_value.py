@@ -91,3 +91,24 @@ def test_documents_come_without_attrs() -> None:
     loaded = set(subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True).stdout.split())
     assert "buildlib.oci.config" in loaded
     assert not loaded & {"attr", "attrs", "inspect", "typing"}
+
+
+def test_named_tuples_are_those_of_typing() -> None:
+    from buildlib.oci.value import NamedTuple
+
+    class Pair(NamedTuple):
+        """Two."""
+
+        one: int
+        two: int = 2
+
+        @property
+        def sum(self) -> int:
+            return self.one + self.two
+
+    assert (Pair(1), Pair(1).sum, Pair(1)._replace(two=5), Pair._fields) == ((1, 2), 3, Pair(1, 5), ("one", "two"))
+    assert Pair(1)._asdict() == {"one": 1, "two": 2}
+    assert repr(Pair(1)) == "Pair(one=1, two=2)"
+    assert Pair.__doc__ == "Two."
+    with pytest.raises(AttributeError):
+        Pair(1).one = 2  # type: ignore[misc]
