@@ -49,8 +49,11 @@ else:
         cls.__attrs_attrs__ = tuple(fields)
         cls.__match_args__ = tuple(each.name for each in fields if each.init)
         cls._names = {each.alias: each.name for each in fields if each.init}
+        cls._plain = frozenset(alias for alias, name in cls._names.items() if alias == name)
         cls._defaults = {each.name: each.default for each in fields if each.default is not _NOTHING}
         cls._factories = tuple((each.name, each.factory) for each in fields if each.factory is not None)
+        cls._inner = {each.name: each.default for each in fields if not each.init}
+        cls._checks = "__attrs_post_init__" in vars(cls)
         for method in (_init, _refuse_to_set, _refuse_to_delete, _equal, _hash, _show):
             if method.__name__ not in vars(cls):
                 setattr(cls, method.__name__, method)
@@ -58,36 +61,42 @@ else:
 
     def evolve(value: Any, **changes: Any) -> Any:
         """The value with some fields replaced."""
-        for alias, name in value._names.items():
-            if alias not in changes:
-                changes[alias] = getattr(value, name)
-        return type(value)(**changes)
+        cls = type(value)
+        if not changes.keys() <= cls._plain:
+            given = {alias: getattr(value, name) for alias, name in cls._names.items()}
+            return cls(**{**given, **changes})
+        changed = object.__new__(cls)
+        changed.__dict__.update(vars(value), **changes, **cls._inner)
+        if cls._checks:
+            changed.__attrs_post_init__()
+        return changed
 
     def fields(cls: type) -> tuple[Attribute, ...]:
         """The fields of a class of values, in order."""
         return cls.__attrs_attrs__
 
     def _init(self: Any, *args: Any, **given: Any) -> None:
-        cls = type(self)
-        names, values = cls._names, dict(cls._defaults)
-        if len(args) > len(names):
-            raise TypeError(f"{cls.__name__} has {len(names)} fields, got {len(args)}")
-        values.update(zip(names.values(), args, strict=False))
-        for alias, value in given.items():
-            name = names.get(alias)
-            if name is None or name in cls.__match_args__[: len(args)]:
-                raise TypeError(f"{cls.__name__} has no field {alias!r}, or has it twice")
-            values[name] = value
+        cls, values = type(self), self.__dict__
+        values.update(cls._defaults)
+        if args:
+            if len(args) > len(cls.__match_args__) or not given.keys().isdisjoint(cls.__match_args__[: len(args)]):
+                raise TypeError(f"{cls.__name__} takes {len(cls.__match_args__)} fields, each of them once")
+            values.update(zip(cls.__match_args__, args, strict=False))
+        if given.keys() <= cls._plain:
+            values.update(given)
+        else:
+            for alias, value in given.items():
+                if alias not in cls._names:
+                    raise TypeError(f"{cls.__name__} has no field {alias!r}")
+                values[cls._names[alias]] = value
         for name, factory in cls._factories:
             if name not in values:
                 values[name] = factory()
         if len(values) < len(cls.__attrs_attrs__):
             missing = next(each.name for each in cls.__attrs_attrs__ if each.name not in values)
             raise TypeError(f"{cls.__name__} needs {missing!r}")
-        self.__dict__.update(values)
-        check = getattr(cls, "__attrs_post_init__", None)
-        if check is not None:
-            check(self)
+        if cls._checks:
+            self.__attrs_post_init__()
 
     def _refuse_to_set(self: Any, name: str, _: Any = None) -> None:
         raise AttributeError(f"{type(self).__name__} is frozen: {name} can't be changed")
