@@ -169,6 +169,7 @@ class _Layers(StoreSource):
         self.name = f"the cache for {name}"
         self._store = store
         self._diff_ids = layers
+        self._ahead = None
 
     def resolve(self) -> Descriptor:
         raise NotFound(f"{self.name} is no image", kind="image", name=self.name)

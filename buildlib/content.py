@@ -182,16 +182,19 @@ class ContentStore:
         with self.open(digest) as file:
             VerifiedReader(file, digest).finish()
 
-    def writer(self, algorithm: str = "sha256") -> Writer:
-        """A new blob; nothing of it is visible before :meth:`Writer.commit`."""
-        return Writer(self, hashlib.new(algorithm))
+    def writer(self, algorithm: str | None = "sha256") -> Writer:
+        """A new blob; nothing of it is visible before :meth:`Writer.commit`.
+
+        With None it is not hashed: the caller does that, and calls :meth:`Writer.publish`.
+        """
+        return Writer(self, hashlib.new(algorithm) if algorithm else None)
 
     def ingest(self, reader: VerifiedReader) -> Stored:
         """Store all that the reader gives, under the digest that it finds at the end. It is hashed once, there."""
         with Writer(self, None) as writer:
             while data := reader.read(PIECE):
                 writer.write(data)
-            return writer._publish(Stored(reader.digest, reader.position))
+            return writer.publish(Stored(reader.digest, reader.position))
 
     def add(self, data: bytes) -> Stored:
         """Store bytes at hand."""
@@ -240,6 +243,8 @@ class Writer:
         self._store = store
         self._hash = hasher
         self._path = temporary(store.tmp, store.prefix)
+        self._syncing: Any = None
+        self._synced = -1
         self.size = 0
         try:
             os.makedirs(store.tmp, exist_ok=True)
@@ -261,6 +266,21 @@ class Writer:
         self.size += len(data)
         return len(data)
 
+    def sync_early(self) -> None:
+        """Begin to bring to the disk what is written so far, so that there is less to wait for in the end."""
+        import threading
+
+        self._syncing = threading.Thread(target=self._sync, daemon=True)
+        self._syncing.start()
+
+    def _sync(self) -> None:
+        size = self.size
+        try:
+            os.fsync(self._fd)
+            self._synced = size
+        except OSError:
+            return  # the next one will say so
+
     def commit(self, expected_digest: str | None = None, expected_size: int | None = None) -> Stored:
         """Make the blob visible under its digest, if it is what was expected; raises :class:`DigestMismatch` else."""
         digest = Digest(f"{self._hash.name}:{self._hash.hexdigest()}")
@@ -270,12 +290,15 @@ class Writer:
             raise DigestMismatch(
                 f"blob: expected {expected_digest}, got {digest}", expected=str(expected_digest), actual=str(digest)
             )
-        return self._publish(Stored(digest, self.size))
+        return self.publish(Stored(digest, self.size))
 
-    def _publish(self, stored: Stored) -> Stored:
+    def publish(self, stored: Stored) -> Stored:
+        """Make the blob visible under a digest that the caller has verified."""
         path = self._store.path(stored.digest)
         try:
-            os.fsync(self._fd)
+            self._wait()
+            if self._synced != self.size:
+                os.fsync(self._fd)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             os.rename(self._path, path)  # also over one that is there: that may be damaged, this one is verified
             self._path = ""
@@ -284,8 +307,14 @@ class Writer:
         self.close()
         return stored
 
+    def _wait(self) -> None:
+        if self._syncing is not None:
+            self._syncing.join()
+            self._syncing = None
+
     def close(self) -> None:
         """Throw away what is not committed."""
+        self._wait()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -10,7 +10,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from buildlib.content import PIECE
+from buildlib.content import PIECE, Stored
 from buildlib.errors import FormatError, NotFound
 from buildlib.image import Image
 from buildlib.layers import ANYWHERE, mismatch
@@ -182,8 +182,7 @@ class StoreDestination:
     def _take_layer(self, reader: VerifiedReader) -> None:
         """Write the blob and unpack it at the same time."""
         read_end, write_end = pipe()
-        algorithm = reader.expected.algorithm if reader.expected else "sha256"
-        with self._store.blobs.writer(algorithm) as writer:
+        with self._store.blobs.writer(None) as writer:  # the reader hashes
 
             def feed() -> None:
                 os.close(read_end)  # the worker has its own: when that is closed, writing must fail
@@ -191,11 +190,12 @@ class StoreDestination:
                     while data := reader.read(PIECE):
                         writer.write(data)
                         _write_all(write_end, data)
+                    writer.sync_early()
                 finally:
                     os.close(write_end)
 
             arrived = self._store.layers.ingest(read_end, self._lease, feed=feed)
-            stored = writer.commit()
+            stored = writer.publish(Stored(reader.digest, reader.position))
         with self._lock:
             self._arrived[stored.digest] = arrived
 

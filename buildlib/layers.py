@@ -36,12 +36,10 @@ if TYPE_CHECKING:
         layer: str
         diff_id: str
         size: int
-        blob_digest: str
-        blob_size: int
         needs: dict[str, Any]
 else:
     Measured = namedtuple("Measured", "diff_id content_digest size")
-    Arrived = namedtuple("Arrived", "layer diff_id size blob_digest blob_size needs")
+    Arrived = namedtuple("Arrived", "layer diff_id size needs")
 
 ANYWHERE = "anywhere"
 """In place of a ChainID: only a layer that can stand on any stack is wanted."""
@@ -111,7 +109,8 @@ class Layers:
         layer = new_id()
         lease.take(f"layer:{layer}")
         try:
-            pending = self._store.worker.submit("apply", {"layer": layer}, (stream_fd,))
+            # Who wants to know the digest of the blob hashes it on its way here.
+            pending = self._store.worker.submit("apply", {"layer": layer, "blob": False}, (stream_fd,))
             try:
                 if feed is not None:
                     with suppress(BrokenPipeError):  # the worker gave up, and its error says why
@@ -126,8 +125,7 @@ class Layers:
             self._delete(layer)
             raise
         needs = {name: reply[name] for name in ("missing_parents", "pending_links")}
-        sizes = (reply["tar_size"], reply["blob_digest"], reply["blob_size"])
-        return Arrived(layer, reply["diff_id"], *sizes, needs if any(needs.values()) else {})
+        return Arrived(layer, reply["diff_id"], reply["tar_size"], needs if any(needs.values()) else {})
 
     def settle(self, arrived: Arrived, parents: Sequence[str], lease: Lease) -> str:
         """Give an unpacked layer its row; return its id, or that of an equal one that came first.

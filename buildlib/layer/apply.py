@@ -21,7 +21,7 @@ from buildlib.errors import from_os_error
 from buildlib.layer import whiteout
 from buildlib.layer.feed import Feed
 from buildlib.layer.folders import Refused
-from buildlib.layer.unpack import Unpacker
+from buildlib.layer.unpack import Unpacker, born
 from buildlib.layer.walk import ROOT
 
 TYPE_CHECKING = False
@@ -44,7 +44,7 @@ class Applied:
 
     diff_id: Digest
     tar_size: int
-    blob_digest: Digest
+    blob_digest: Digest | None
     blob_size: int
     missing_parents: list[str] = field(factory=list, hash=False)
     pending_links: list[list[str]] = field(factory=list, hash=False)
@@ -53,14 +53,15 @@ class Applied:
     entries: int = 0
 
 
-def apply(stream_fd: int, fs_dir: str, *, userxattr: bool = False) -> Applied:
+def apply(stream_fd: int, fs_dir: str, *, userxattr: bool = False, blob: bool = True) -> Applied:
     """Unpack the layer archive in ``stream_fd`` (plain, gzip, zstd, bzip2, xz) into ``fs_dir``, made if it is missing.
 
-    ``fs_dir`` should be empty. The stream is read to its very end. With ``userxattr`` opaque directories are marked
-    ``user.overlay.opaque``. What was unpacked before an error stays there for the caller to remove. Raises
+    ``fs_dir`` must be empty, and the umask of this process must stay as it is meanwhile. The stream is read to its very
+    end. With ``userxattr`` opaque directories are marked ``user.overlay.opaque``; without ``blob`` the digest of what
+    comes is not computed. What was unpacked before an error stays there for the caller to remove. Raises
     :class:`LayerError` for a corrupt or hostile archive, :class:`StoreFull`, :class:`StoreError`.
     """
-    with Feed(stream_fd) as feed:
+    with Feed(stream_fd, blob=blob) as feed:
         return unpack(feed, fs_dir, lambda root: LayerUnpacker(feed, root, userxattr))
 
 
@@ -75,6 +76,7 @@ def unpack(feed: Feed, fs_dir: str, make: Callable[[int], LayerUnpacker]) -> App
         os.fchown(root, 0, 0)
         os.fchmod(root, 0o755)
         unpacker = make(root)
+        unpacker.born = born(root)
         unpacker.run()
         feed.drain()
     finally:

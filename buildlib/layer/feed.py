@@ -37,11 +37,13 @@ class Feed:
     """A context in which the decompressed bytes of ``source`` can be taken. Leave it and the threads are gone.
 
     ``source``, a descriptor or a stream, stays the caller's; a stream is read on another thread, and leaving waits for
-    a ``read`` that is under way. After :meth:`drain` the digests and sizes are known.
+    a ``read`` that is under way. After :meth:`drain` the digests and sizes are known; without ``blob`` the bytes as
+    they come are not hashed, only what is in them.
     """
 
-    def __init__(self, source: int | Stream) -> None:
+    def __init__(self, source: int | Stream, *, blob: bool = True) -> None:
         self._source = source
+        self._wants_blob = blob
         self._left = False
         self._pieces: Queue[Piece] = Queue(_WAITING)
         self._hashing: Queue[tuple[hashlib._Hash, bytes] | None] = Queue(2 * _WAITING)
@@ -114,9 +116,11 @@ class Feed:
         return Digest(f"sha256:{self._tar_hash.hexdigest()}")
 
     @property
-    def blob_digest(self) -> Digest:
-        """The digest of the bytes as they came."""
-        return self.tar_digest if self._plain else Digest(f"sha256:{self._blob_hash.hexdigest()}")
+    def blob_digest(self) -> Digest | None:
+        """The digest of the bytes as they came; None where it was not wanted."""
+        if self._plain:
+            return self.tar_digest
+        return Digest(f"sha256:{self._blob_hash.hexdigest()}") if self._wants_blob else None
 
     def _next(self) -> bool:
         """Replace the buffer, which is used up, by the next piece; False at the end. Raises what the reader met."""
@@ -171,7 +175,7 @@ class Feed:
         piece = head
         while piece:
             self.blob_size += len(piece)
-            if not self._plain:
+            if self._wants_blob and not self._plain:
                 self._hashing.put((self._blob_hash, piece))
             yield piece
             piece = next(pieces, b"")

@@ -40,6 +40,8 @@ class Unpacker:
     """
 
     def __init__(self, feed: Feed, root: int, base: str = "", owner: tuple[int, int] | None = None) -> None:
+        self.born: tuple[int, int, int] | None = None
+        """Owner, group and umask that a new file has here, where nothing in the tree changes them; :func:`born`."""
         self.reader = Reader(feed)
         self.folders = Folders(root, os.fsencode(base).strip(b"/"), self.make_parent)
         self.owner = owner
@@ -118,11 +120,12 @@ class Unpacker:
             self._special(entry, folder, name, path)
 
     def _file(self, entry: Entry, folder: Folder, name: bytes, path: bytes) -> None:
+        mode = 0o600 if self.born is None else entry.mode & 0o777
         try:
-            fd = os.open(name, _CREATE, 0o600, dir_fd=folder.fd)
+            fd = os.open(name, _CREATE, mode, dir_fd=folder.fd)
         except FileExistsError:
             self.replace(folder.fd, name, path)
-            fd = os.open(name, _CREATE, 0o600, dir_fd=folder.fd)
+            fd = os.open(name, _CREATE, mode, dir_fd=folder.fd)
         try:
             if entry.pieces is not None:
                 os.ftruncate(fd, entry.size)
@@ -131,7 +134,7 @@ class Unpacker:
                     self.reader.take(length, partial(_write, fd))
             elif entry.size:
                 self.reader.take(entry.size, partial(_write, fd))
-            self._describe(fd, entry)
+            self._describe(fd, entry, self.born)
         finally:
             os.close(fd)
 
@@ -239,10 +242,13 @@ class Unpacker:
 
     # --- metadata -----------------------------------------------------------------------------------------------------
 
-    def _describe(self, fd: int, entry: Entry) -> None:
+    def _describe(self, fd: int, entry: Entry, born: tuple[int, int, int] | None = None) -> None:
+        """Give a file its metadata; ``born`` is what it has already, and what most files of most layers shall have."""
         uid, gid = self.owner or (entry.uid, entry.gid)
-        os.fchown(fd, uid, gid)
-        os.fchmod(fd, entry.mode)  # behind chown, which takes setuid away
+        if born is None or (uid, gid) != born[:2]:
+            os.fchown(fd, uid, gid)
+        if born is None or entry.mode & (0o7000 | born[2]):
+            os.fchmod(fd, entry.mode)  # behind chown, which takes setuid away
         if entry.xattrs:
             self.set_xattrs(fd, entry.xattrs)  # behind chown, which takes capabilities away
         os.utime(fd, ns=(entry.mtime, entry.mtime))
@@ -287,6 +293,24 @@ class Unpacker:
             self._describe(fd, self.directories[path] or IMPLICIT)
         finally:
             os.close(fd)
+
+
+def born(root: int) -> tuple[int, int, int] | None:
+    """Owner and group of a file that is made below the directory ``root``, and the umask that its mode is subject to.
+
+    ``root`` is fresh: directories below it get their metadata last. None where it has a default ACL, which would make
+    other modes.
+    """
+    try:
+        os.getxattr(root, "system.posix_acl_default")
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+            raise
+    else:
+        return None
+    with open("/proc/self/status", "rb") as file:
+        umask = next((line for line in file if line.startswith(b"Umask:")), None)
+    return (os.geteuid(), os.getegid(), int(umask.split()[1], 8)) if umask else None
 
 
 def _write(fd: int, data: memoryview) -> None:

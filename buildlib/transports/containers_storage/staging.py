@@ -105,6 +105,7 @@ class Staging:
         with open(tar_split, "wb", buffering=0, opener=_private) as out:
             recorded = unpack_recording(stream, f"{folder}/diff", Recorder(out.write), userxattr=userxattr)
         applied = recorded.applied
+        assert applied.blob_digest is not None
         return StagedLayer(folder, tar_split, recorded, blob or (applied.blob_digest, applied.blob_size), media_type)
 
     def close(self) -> None:

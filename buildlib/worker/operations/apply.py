@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 def apply(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:
-    """``{layer} fds[stream] -> {…}``, the fields of :class:`buildlib.layer.apply.Applied`.
+    """``{layer, blob?} fds[stream] -> {…}``, the fields of :class:`buildlib.layer.apply.Applied`.
 
     ``layers/<layer>`` appears when it is complete.
     """
     with new_layer(root, args["layer"]) as folder:
-        applied = layer_apply.apply(fds[0], folder, userxattr=snapshotter(root).userxattr)
+        userxattr = snapshotter(root).userxattr
+        applied = layer_apply.apply(fds[0], folder, userxattr=userxattr, blob=args.get("blob", True))
     return {
         "diff_id": applied.diff_id,
         "tar_size": applied.tar_size,
