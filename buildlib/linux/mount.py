@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from typing import TYPE_CHECKING
 
 from buildlib.linux import libc
 from buildlib.linux.libc import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, LIBC, check, encode, syscall
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from attrs import field, frozen
-
 from buildlib.oci import document
 from buildlib.oci.document import ALWAYS, TEXT, TEXTS, Field
+from buildlib.oci.value import field, frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 @frozen

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from attrs import field, frozen
-
 from buildlib.oci import document
 from buildlib.oci.document import (
     ALWAYS,
@@ -24,11 +20,16 @@ from buildlib.oci.document import (
     one,
 )
 from buildlib.oci.mount import Mount
+from buildlib.oci.value import field, frozen
 
 MOUNTS = Kind(
     lambda value, where: tuple(Mount.from_dict(x, f"{where}[{i}]") for i, x in enumerate(document.array(value, where))),
     lambda held: [mount.to_dict() for mount in held],
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 @frozen

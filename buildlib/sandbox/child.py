@@ -5,15 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-from typing import TYPE_CHECKING, Any
 
 from buildlib.errors import BuildlibError, SandboxError
 from buildlib.linux import process
 from buildlib.sandbox.program import NotRunnable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from buildlib.sandbox.op import Op
 

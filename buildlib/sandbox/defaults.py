@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from buildlib.errors import UsageError
 from buildlib.oci.mount import Mount
 from buildlib.oci.runtime import Capabilities, Device, Linux, Namespace, Process, Root, RuntimeSpec, User
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 

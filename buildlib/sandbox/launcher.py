@@ -8,13 +8,13 @@ import os
 import select
 import signal
 import time
-from typing import TYPE_CHECKING
 
 from buildlib.errors import Cancelled, SandboxError, from_dict
 from buildlib.linux import namespaces, process
 from buildlib.sandbox.child import become
 from buildlib.sandbox.plan import plan
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

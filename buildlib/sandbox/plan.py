@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from buildlib.errors import SandboxError, UsageError
 from buildlib.linux.options import parse
@@ -11,6 +10,7 @@ from buildlib.oci.runtime import Capabilities, Linux, Process, Root
 from buildlib.sandbox.defaults import DEVICE_LINKS, DEVICES
 from buildlib.sandbox.ops import command, devices, mounts, namespaces, process
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

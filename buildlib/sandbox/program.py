@@ -6,11 +6,11 @@ import errno
 import os
 import stat
 import struct
-from typing import TYPE_CHECKING
 
 from buildlib.linux import beneath
 from buildlib.linux.libc import AT_FDCWD
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

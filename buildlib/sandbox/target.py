@@ -6,10 +6,10 @@ import contextlib
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from buildlib.linux import beneath
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
-
-from attrs import frozen
 
 from buildlib.errors import FormatError, NotFound, UsageError
 from buildlib.linux.beneath import open_file
+from buildlib.oci.value import frozen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from functools import partial
-from typing import TYPE_CHECKING
-
-from attrs import frozen
 
 from buildlib.linux import process
+from buildlib.oci.value import frozen
 from buildlib.sandbox.program import NotRunnable, candidates, interpreter, vet
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

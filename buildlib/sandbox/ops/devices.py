@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
 
-from attrs import frozen
-
+from buildlib.oci.value import frozen
 from buildlib.sandbox.target import mount_point
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildlib.oci.runtime import Device
 

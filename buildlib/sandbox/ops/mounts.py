@@ -6,15 +6,14 @@ import errno
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING
-
-from attrs import frozen
 
 from buildlib.linux import mount
 from buildlib.linux.beneath import IN_ROOT, NO_SYMLINKS, open_in_root
 from buildlib.linux.options import parse
+from buildlib.oci.value import frozen
 from buildlib.sandbox.target import mount_point
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -8,9 +8,8 @@ import os
 import socket
 import struct
 
-from attrs import frozen
-
 from buildlib.linux import namespaces
+from buildlib.oci.value import frozen
 
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1

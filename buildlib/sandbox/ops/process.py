@@ -8,10 +8,9 @@ import os
 import resource
 import stat
 
-from attrs import frozen
-
 from buildlib.linux import caps, process
 from buildlib.linux.beneath import IN_ROOT, make_dirs, open_in_root
+from buildlib.oci.value import frozen
 
 INFINITY = (1 << 64) - 1
 """No limit, as the runtime spec writes it."""
