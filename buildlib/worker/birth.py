@@ -14,16 +14,19 @@ from functools import cache
 
 from buildlib.errors import WorkerError
 from buildlib.linux import process
+from buildlib.worker.tier import adopt, pack, unpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from buildlib.worker.tier import Tier
+
 CONTROL = 3
 """The descriptor on which an executed worker finds its control socket."""
 
 
-def bear(root: str) -> tuple[int, socket.socket]:
+def bear(root: str, tier: Tier) -> tuple[int, socket.socket]:
     """Make the worker process: its pid, and our end of its control socket. Raises :class:`WorkerError`."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     client = os.getpid()
@@ -32,22 +35,23 @@ def bear(root: str) -> tuple[int, socket.socket]:
             if process.thread_count() == 1:
                 pid = os.fork()
                 if pid == 0:
-                    _live(theirs, client, root)
+                    _live(theirs, client, root, tier)
             else:
                 # Other threads hold locks that nobody would release in a forked child (fork(2)).
-                pid = _execute(theirs, client, root)
+                pid = _execute(theirs, client, root, tier)
         except OSError as error:
             ours.close()
             raise WorkerError(f"the worker process can't be started: {error.strerror}") from error
     return pid, ours
 
 
-def _execute(control: socket.socket, client: int, root: str) -> int:
+def _execute(control: socket.socket, client: int, root: str, tier: Tier) -> int:
     """Start a fresh interpreter that knows the modules which this one knows, wherever they came from."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     # Without -I and -S the environment and the start-up of site could bring in anything, and take their time.
     path = [os.path.dirname(package), *(os.path.abspath(entry) for entry in sys.path if entry)]
-    words = ["-I", "-S", f"{package}/worker/__main__.py", root, str(client), os.pathsep.join(dict.fromkeys(path))]
+    modules = os.pathsep.join(dict.fromkeys(path))
+    words = ["-I", "-S", f"{package}/worker/__main__.py", root, str(client), pack(tier), modules]
     if not sys.executable:
         raise WorkerError("the worker can't be started: this program does not know its Python (sys.executable)")
     return os.posix_spawn(
@@ -59,11 +63,12 @@ def _execute(control: socket.socket, client: int, root: str) -> int:
     )
 
 
-def _live(control: socket.socket, client: int, root: str) -> NoReturn:
+def _live(control: socket.socket, client: int, root: str, tier: Tier) -> NoReturn:
     """Be the worker until the client is gone."""
     code = 1
     try:
         _leave_the_client(control.fileno())
+        adopt(tier)
         from buildlib.worker.server import serve
 
         serve(control, client, root)
@@ -77,9 +82,9 @@ def _live(control: socket.socket, client: int, root: str) -> NoReturn:
         os._exit(code)
 
 
-def run_executed(root: str, client: int) -> NoReturn:
+def run_executed(root: str, client: int, tier: str) -> NoReturn:
     """Be the worker, in the interpreter that :func:`_execute` started."""
-    _live(socket.socket(fileno=CONTROL), client, root)
+    _live(socket.socket(fileno=CONTROL), client, root, unpack(tier))
 
 
 def _leave_the_client(control: int) -> None:

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 
 from buildlib.errors import Cancelled, WorkerError, from_dict
+from buildlib.worker.tier import ROOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,15 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from buildlib.worker.tier import Tier
 
-def start(root: str) -> Worker:
+
+def start(root: str, tier: Tier = ROOT) -> Worker:
     """Start the worker of the store at ``root``. It is forked where this process has one thread, else executed afresh.
 
     Raises :class:`WorkerError` if no process can be made.
     """
     from buildlib.worker import birth
 
-    pid, control = birth.bear(os.path.abspath(root))
+    pid, control = birth.bear(os.path.abspath(root), tier)
     return Worker(pid, control)
 
 
