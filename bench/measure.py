@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 PR_SET_CHILD_SUBREAPER = 36
+SERVERS: set[int] = set()
+"""Children that live on while others are measured, and are not counted with them."""
 
 
 class CommandFailed(Exception):
@@ -82,19 +84,19 @@ def run(argv: list[str], *, environment: Mapping[str, str], log: Path) -> Sample
 def _reap_orphans() -> int:
     """Wait for adopted processes, two seconds at most, then end them; the largest peak among them in KiB."""
     peak, deadline = 0, time.monotonic() + 2
-    while True:
-        try:
-            pid, _, usage = os.wait4(-1, os.WNOHANG)
-        except ChildProcessError:
-            return peak
-        if pid:
-            peak = max(peak, usage.ru_maxrss)
-        elif time.monotonic() < deadline:
-            time.sleep(0.002)
-        else:
-            for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
-                os.kill(int(child), signal.SIGKILL)
-            deadline += 2
+    while orphans := _children() - SERVERS:
+        for child in orphans:
+            pid, _, usage = os.wait4(child, os.WNOHANG)
+            if pid:
+                peak = max(peak, usage.ru_maxrss)
+            elif time.monotonic() > deadline:
+                os.kill(child, signal.SIGKILL)
+        time.sleep(0.002)
+    return peak
+
+
+def _children() -> set[int]:
+    return {int(child) for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
 
 
 def used_bytes(folder: Path) -> int:

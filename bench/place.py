@@ -32,6 +32,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.corners: list[Place] = []
+        self._servers: list[subprocess.Popen[bytes]] = []
         (folder / "tmp").mkdir()
         (folder / "home").mkdir()
         (folder / "containers.conf").write_text(CONTAINERS_CONF)
@@ -67,6 +68,16 @@ class Place:
         root, run = f"{self.folder}/buildah", f"{self.folder}/buildah-run"
         return ["buildah", "--root", root, "--runroot", run, "--storage-driver", "overlay", *arguments]
 
+    def podman(self, *arguments: str) -> list[str]:
+        """The command line of podman, on overlay too."""
+        root, run = f"{self.folder}/podman", f"{self.folder}/podman-run"
+        return ["podman", "--root", root, "--runroot", run, "--storage-driver", "overlay", *arguments]
+
+    def serve(self, process: subprocess.Popen[bytes]) -> None:
+        """Let a server run until the place is cleaned up."""
+        measure.SERVERS.add(process.pid)
+        self._servers.append(process)
+
     def measure(self, argv: list[str]) -> measure.Sample:
         """Run and measure; see :func:`bench.measure.run`."""
         return measure.run(argv, environment=self.environment, log=self.folder / "log")
@@ -79,11 +90,18 @@ class Place:
         return done.stdout.strip()
 
     def clean(self) -> None:
-        """Remove buildah's containers and unmount what it leaves mounted."""
+        """End the servers, remove buildah's containers and unmount what it and podman leave mounted."""
         for corner in self.corners:
             corner.clean()
-        subprocess.run(self.buildah("rm", "--all"), env=self.environment, capture_output=True)
-        subprocess.run(["umount", f"{self.folder}/buildah/overlay"], capture_output=True)
+        while self._servers:
+            server = self._servers.pop()
+            server.kill()
+            server.wait()
+            measure.SERVERS.discard(server.pid)
+        if (self.folder / "buildah").exists():
+            subprocess.run(self.buildah("rm", "--all"), env=self.environment, capture_output=True)
+        for program in ("buildah", "podman"):
+            subprocess.run(["umount", f"{self.folder}/{program}/overlay"], capture_output=True)
 
 
 @contextmanager

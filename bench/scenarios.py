@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench import measure
+from bench import measure, transfers
 from bench.place import busybox, debian, fresh
 
 if TYPE_CHECKING:
@@ -131,4 +131,11 @@ SCENARIOS = [
     Scenario("commit of a Debian tree", commit, rounds=5, faster=10, grows=17e6),
     Scenario(f"images, {IMAGES} of them", images, rounds=25, faster=1),
     Scenario("--version", version, rounds=25, within=0.040),
+    Scenario("push of a Debian tree, gzip", transfers.push("gzip"), rounds=5, faster=2.5),
+    Scenario("push of a Debian tree, zstd", transfers.push("zstd"), rounds=5, faster=2.5),
+    Scenario("push with nothing new", transfers.push_again, rounds=15, faster=1 / 1.5),
+    Scenario("pull of a Debian tree", transfers.pull(1), rounds=5, faster=4),
+    Scenario(
+        f"pull of a Debian tree in {transfers.LAYERS} layers", transfers.pull(transfers.LAYERS), rounds=5, faster=4
+    ),
 ]
