@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from buildlib.container import WorkingContainer
     from buildlib.container.mounts import Bind, Cache, Content, Secret, Ssh, Tmpfs
     from buildlib.container.run import RunResult
+    from buildlib.container.run_options import RunOptions
     from buildlib.contexts import Context
     from buildlib.emulation import can_run
     from buildlib.errors import BuildlibError
@@ -55,6 +56,7 @@ __all__ = [
     "ManifestList",
     "Platform",
     "Reference",
+    "RunOptions",
     "RunResult",
     "Secret",
     "Ssh",
@@ -93,6 +95,7 @@ _HOMES = {
     "ManifestList": "manifest_list",
     "Platform": "oci",
     "Reference": "oci",
+    "RunOptions": "container.run_options",
     "RunResult": "container.run",
     "Secret": "container.mounts",
     "Ssh": "container.mounts",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from buildlib.cli.flags import BOOL, EACH, LIST, Flag, Verb
+from buildlib.cli.flags import BOOL, EACH, Flag, Verb
 from buildlib.cli.registry_flags import PLATFORM_FLAGS, REGISTRY_FLAGS
+from buildlib.cli.run_flags import LIMIT_FLAGS, NAMESPACE_FLAGS, RIGHTS_FLAGS
 from buildlib.errors import UsageError
 
 TYPE_CHECKING = False
@@ -17,20 +18,22 @@ VERB = Verb(
     positionals=(1, 1),
     missing='an image name (or "scratch") must be specified',
     example="ctr=$(buildlib from --name base oci:layout:app)\nbuildlib from tarball:rootfs.tar",
-    details="Prints the name of the container. IMAGE is a name or id from `buildlib images`, scratch, or a\n"
+    details="How commands are run (limits, namespaces, capabilities, volumes …) is kept for all later `run`s.\n"
+    "Prints the name of the container. IMAGE is a name or id from `buildlib images`, scratch, or a\n"
     "transport: docker://, oci:, oci-archive:, docker-archive:, dir:, or tarball: for a root file system.",
     flags=(
-        Flag("add-host", "a custom host-to-IP mapping", kind=EACH, metavar="HOST:IP", later=True),
-        Flag("cap-add", "a capability for the commands that run", kind=LIST, metavar="CAP", later=True),
-        Flag("cap-drop", "take a capability away", kind=LIST, metavar="CAP", later=True),
         Flag("cidfile", "write the id of the container to this file", metavar="FILE"),
         Flag("format", "format of the image to be: oci or docker", short="f", default="oci", env="BUILDAH_FORMAT"),
-        Flag("isolation", "accepted; there is one kind", metavar="KIND", env="BUILDAH_ISOLATION", no_op=True),
         Flag("name", "name of the container", metavar="NAME"),
-        Flag("network", "network of the commands that run: host or none", metavar="NETWORK", later=True),
         Flag("pull", "when to fetch the image: always, missing, never or newer", default="missing", bare="true"),
+        Flag("pull-always", "the same as --pull=always", kind=BOOL),
+        Flag("pull-never", "the same as --pull=never", kind=BOOL),
         Flag("quiet", "do not tell how the fetching goes on", short="q", kind=BOOL),
-        Flag("volume", "a folder of the host for the commands that run", short="v", kind=EACH, later=True),
+        Flag("suffix", "end of the name of the container, instead of working-container", metavar="TEXT"),
+        Flag("volume", "a folder of the host for commands, SOURCE:TARGET[:ro]", short="v", kind=EACH, metavar="VOLUME"),
+        *LIMIT_FLAGS,
+        *NAMESPACE_FLAGS,
+        *RIGHTS_FLAGS,
         *PLATFORM_FLAGS,
         *REGISTRY_FLAGS,
     ),
@@ -48,12 +51,20 @@ def pull_policy(word: str) -> str:
     return policy
 
 
+def _pull_word(args: Arguments) -> str:
+    if args.pull_always or args.pull_never:
+        return "always" if args.pull_always else "never"
+    return str(args.pull)
+
+
 def run(args: Arguments) -> int:
     """Make the container and print its name."""
+    from buildlib.cli.configuration import container_defaults
     from buildlib.cli.place import open_store
     from buildlib.cli.registry_flags import access_to_image, platform
+    from buildlib.cli.run_flags import run_options
 
-    name, policy = args.positionals[0], pull_policy(args.pull)
+    name, policy = args.positionals[0], pull_policy(_pull_word(args))
     if args.format not in ("oci", "docker"):
         raise UsageError(f"unrecognized image type {args.format!r}", hint="the formats are oci and docker")
     with open_store(args) as store:
@@ -63,6 +74,8 @@ def run(args: Arguments) -> int:
             pull=policy,
             platform=platform(args),
             format=args.format,
+            run=run_options(args, **container_defaults(args)),
+            suffix=args.suffix,
             **access_to_image(args, store, name, policy),
         )
         if args.cidfile is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from buildlib.cli.flags import BOOL, EACH, LIST, Flag, Verb
+from buildlib.cli.run_flags import NAMESPACE_FLAGS, RIGHTS_FLAGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,30 +21,26 @@ VERB = Verb(
     "not found, 126 that it is no program, 128+N that signal N ended it.",
     flags=(
         Flag("add-history", "note this in the history of the image", kind=BOOL, env="BUILDAH_HISTORY"),
-        Flag("cap-add", "a capability to have", kind=LIST, metavar="CAP"),
-        Flag("cap-drop", "a capability to lose", kind=LIST, metavar="CAP"),
-        Flag("cgroupns", "cgroup namespace: private or host", later=True),
+        Flag("cdi-config-dir", "folder with CDI specifications, instead of those in /etc/cdi", kind=EACH, metavar="DIR",
+             later=True),
         Flag("contextdir", "folder that relative sources of --mount lie in", metavar="DIR"),
-        Flag("device", "a device of the host", kind=EACH, later=True),
         Flag("env", "a variable for this command, NAME=VALUE; NAME takes the host's value", short="e", kind=EACH,
              metavar="NAME[=VALUE]"),
         Flag("hostname", "host name inside", metavar="NAME"),
-        Flag("ipc", "IPC namespace", later=True),
-        Flag("isolation", "accepted; there is one kind", metavar="KIND", env="BUILDAH_ISOLATION", no_op=True),
         Flag("mount", "type=bind|cache|tmpfs|secret,target=PATH,…", kind=EACH, metavar="MOUNT"),
-        Flag("network", "host or none", metavar="NETWORK"),
-        Flag("no-hostname", "leave /etc/hostname as it is", kind=BOOL, later=True),
-        Flag("no-hosts", "leave /etc/hosts as it is", kind=BOOL, later=True),
+        Flag("no-hostname", "leave /etc/hostname as it is", kind=BOOL),
+        Flag("no-hosts", "leave /etc/hosts as it is", kind=BOOL),
         Flag("no-pivot", "accepted", kind=BOOL, env="BUILDAH_NOPIVOT", no_op=True),
-        Flag("pid", "pid namespace", later=True),
         Flag("runtime", "accepted; commands run in our own sandbox", env="BUILDAH_RUNTIME", no_op=True),
         Flag("runtime-flag", "accepted", kind=LIST, no_op=True),
         Flag("terminal", "with a terminal of its own", short="t", kind=BOOL, later=True),
         Flag("tty", "with a terminal of its own", kind=BOOL, later=True),
         Flag("user", "who runs it, names are looked up in the container", metavar="USER[:GROUP]"),
-        Flag("uts", "UTS namespace", later=True),
+        Flag("valid-exit-codes", "exit codes, beside 0, that are a success", kind=LIST, metavar="CODE"),
         Flag("volume", "a folder of the host, SOURCE:TARGET[:ro]", short="v", kind=EACH, metavar="VOLUME"),
         Flag("workingdir", "where it starts", metavar="DIR"),
+        *NAMESPACE_FLAGS,
+        *RIGHTS_FLAGS,
     ),
 )  # fmt: skip
 
@@ -52,8 +49,10 @@ def run(args: Arguments) -> int:
     """Run the command with this process's stdin, stdout and stderr; return its exit code."""
     import os
 
-    from buildlib.cli.mounts import mount, volume
+    from buildlib.cli.configuration import default_mounts
+    from buildlib.cli.mounts import mount
     from buildlib.cli.place import open_store
+    from buildlib.cli.run_flags import proxies, run_options
     from buildlib.errors import UsageError
 
     if len(args.positionals) < 2:
@@ -61,6 +60,7 @@ def run(args: Arguments) -> int:
         raise UsageError(f"{missing} must be specified", hint="buildlib run CONTAINER -- COMMAND")
     name, *command = args.positionals
     context = os.path.abspath(args.contextdir or ".")
+    valid = _codes(args.valid_exit_codes)
     with open_store(args) as store:
         container = store.container(name)
         done = container.run(
@@ -68,16 +68,16 @@ def run(args: Arguments) -> int:
             env=_variables(args.env),
             user=args.user,
             workdir=args.workingdir,
-            mounts=[*map(volume, args.volume), *(mount(text, context) for text in args.mount)],
-            network=_network(args.network),
+            mounts=[*default_mounts(), *(mount(text, context) for text in args.mount)],
             hostname=args.hostname,
-            cap_add=args.cap_add,
-            cap_drop=args.cap_drop,
+            options=run_options(args),
+            proxy=None if container.state.run.get("no_proxy") else proxies(),
             stdin=_standard_input(),
+            check=not valid,
             cache=False,  # what a failed step of a build left in its container is there to be looked at
             created_by=f"/bin/sh -c {' '.join(command)}" if args.add_history else None,
         )
-    return int(done.exit_code)
+    return 0 if done.exit_code in valid else int(done.exit_code)
 
 
 def _standard_input() -> int | None:
@@ -104,11 +104,10 @@ def _variables(words: list[str]) -> dict[str, str]:
     return found
 
 
-def _network(word: str | None) -> str:
+def _codes(words: list[str]) -> list[int]:
     from buildlib.errors import UsageError
 
-    if word in (None, "", "host"):
-        return "host"
-    if word == "none":
-        return "none"
-    raise UsageError(f'the network "{word}" is not supported yet', hint="--network takes host or none")
+    try:
+        return [int(word) for word in words]
+    except ValueError as error:
+        raise UsageError(f"--valid-exit-codes takes numbers: {error}") from None

@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
     from buildlib.container.mounts import Mount
     from buildlib.container.run import RunResult
+    from buildlib.container.run_options import RunOptions
     from buildlib.container.streams import Stream
     from buildlib.image import Image
+    from buildlib.layer.diff import Change
     from buildlib.leases import Lease
     from buildlib.oci import History, ImageConfig
+    from buildlib.path import Path
     from buildlib.patterns import IgnorePatterns
     from buildlib.store import Store
+    from buildlib.survey import File, Survey
 
 __all__ = ["WorkingContainer"]
 
@@ -69,7 +73,8 @@ class WorkingContainer:
         """A new container on ``image``, or on nothing; it is called ``name``, or ``<image>-working-container[-N]``.
 
         ``cache``: every call is memoised. ``no_cache``: so it is, but nothing is looked up, so that all is done anew.
-        ``temporary``: it goes when this process dies. Raises :class:`NameInUse`.
+        ``temporary``: it goes when this process dies. ``run``: the :class:`RunOptions` of all its runs. ``suffix``: the
+        end of its name. Raises :class:`NameInUse`, :class:`UsageError`.
         """
         from buildlib.container.creating import create
 
@@ -209,12 +214,13 @@ class WorkingContainer:
 
     def run(
         self, command: str | Sequence[str], *, env: Mapping[str, str] | None = None, user: str | None = None,
-        workdir: str | None = None, mounts: Iterable[Mount] = (), network: str = "host", hostname: str | None = None,
-        timeout: float | None = None, capture: bool = False, check: bool = True, stdin: Any = None,
-        stdout: Stream = None, stderr: Stream = None, shell: Sequence[str] | None = None,
+        workdir: str | None = None, mounts: Iterable[Mount] = (), network: str | None = None,
+        hostname: str | None = None, timeout: float | None = None, capture: bool = False, check: bool = True,
+        stdin: Any = None, stdout: Stream = None, stderr: Stream = None, shell: Sequence[str] | None = None,
         add_history: bool | None = None, cap_add: Iterable[str] = (), cap_drop: Iterable[str] = (),
         security: str = "sandbox", devices: Iterable[str] = (), proxy: Mapping[str, str] | None = None,
-        cache: bool | None = None, created_by: str | None = None, comment: str | None = None,
+        cache: bool | None = None, options: RunOptions | None = None,
+        created_by: str | None = None, comment: str | None = None,
     ) -> RunResult:  # fmt: skip
         """Run a command: a string is a line for the shell, a list is executed as it is.
 
@@ -224,17 +230,18 @@ class WorkingContainer:
         ``stdin``: nothing, bytes, or a descriptor. ``timeout`` in seconds. ``security="insecure"``: all capabilities
         and nothing hidden, for a command that is trusted. ``devices`` of the host are named ``/dev/fuse``, or
         ``vendor/class=name`` (CDI). ``cache=False``: executed as if the cache was off, in whatever the last call left,
-        a failed one too.
+        a failed one too. ``options``: limits, namespaces, DNS and all else that buildah can set; they come on top of
+        those that the container was made with.
 
         Raises :class:`RunError` for an exit code other than 0 unless ``check`` is False, :class:`RunTimeout`,
         :class:`SandboxError`, :class:`UsageError`. Ctrl-C ends the whole process tree; the container stays usable.
         """
-        from buildlib.container.run import Output, request, run
+        from buildlib.container.run import Output, options_of, request, run
 
         wanted = request(
             self.state.config.config, command, shell=shell, env=env, user=user, workdir=workdir, mounts=mounts,
             network=network, hostname=hostname, proxy=proxy, cap_add=cap_add, cap_drop=cap_drop, stdin=stdin,
-            timeout=timeout, security=security, devices=devices,
+            timeout=timeout, security=security, devices=devices, options=options_of(self.state.run, options),
         )  # fmt: skip
         output = Output(stdout, stderr, capture)
         said: dict[str, Any] = {"add_history": add_history, "created_by": created_by, "comment": comment}
@@ -370,7 +377,27 @@ class WorkingContainer:
 
         return read_file(self, path, limit)
 
-    def diff(self) -> list[Any]:
+    def path(self, path: str) -> Path:
+        """A path in it, to be read and written as those of :mod:`pathlib`: ``c.path("/etc/hosts").read_text()``."""
+        from buildlib.path import Path
+
+        return Path(self.store, path, (), self)
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """All that it shows, by path: see :meth:`survey`."""
+        return self.survey().files
+
+    def survey(self) -> Survey:
+        """Where its bytes are: layers, files, and what upper layers hide of lower ones."""
+        from buildlib.container.reading import own_key
+        from buildlib.survey import survey
+
+        with self.lock:
+            self.refresh()
+            return survey(self.store, self.layers, self.history, own_key(self))
+
+    def diff(self) -> list[Change]:
         """What differs from its base: :class:`Change` values sorted by path."""
         from buildlib.container.reading import diff
 

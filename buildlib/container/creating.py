@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from buildlib.leases import Lease
     from buildlib.store import Store
 
+SUFFIX = "working-container"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 
@@ -31,6 +32,12 @@ def create(
     from buildlib.container import WorkingContainer
     from buildlib.oci import chain_id
 
+    fields = dict(fields)
+    given, suffix = fields.pop("run", None), fields.pop("suffix", None) or SUFFIX
+    if given is not None:
+        fields["run"] = given.given()
+    if name is None:
+        name = free_name(store, image_name, suffix)
     chain = chain_id(image.config.diff_ids) if image is not None else ()
     state = State.fresh(image, base_state(chain[-1] if chain else None), **fields)
     layers = image.layers if image is not None else ()
@@ -67,10 +74,10 @@ def check_name(store: Store, name: str) -> None:
         )
 
 
-def free_name(store: Store, image_name: str) -> str:
+def free_name(store: Store, image_name: str, suffix: str = SUFFIX) -> str:
     """``debian-working-container`` for ``docker.io/library/debian:12``, with -1, -2 … as far as they are taken."""
     base = stem(image_name)
-    prefix = f"{base}-working-container" if base else "working-container"
+    prefix = f"{base}-{suffix}" if base else suffix
     rows = store.db.rows("SELECT name FROM containers WHERE name >= ? AND name < ?", (prefix, prefix + "."))
     taken = {row[0] for row in rows}
     name, number = prefix, 0

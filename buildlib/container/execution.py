@@ -12,6 +12,7 @@ from buildlib.container.inputs import View, view
 from buildlib.container.mounts import Bind, Cache, Content, Secret, Ssh, Tmpfs
 from buildlib.container.run import RunResult, timed_out
 from buildlib.container.streams import Pump, descriptor
+from buildlib.container.synthetic import synthetic_files
 from buildlib.errors import BuildlibError, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 HOSTNAME = "buildlib"
 """What a command sees as the name of its host unless somebody says otherwise: always the same."""
-
-_CERTAIN = "/etc/resolv.conf"
 
 
 def execute(container: WorkingContainer, wanted: Request, output: Output) -> RunResult:
@@ -109,18 +108,24 @@ def _arguments(container: WorkingContainer, wanted: Request, agents: Sequence[tu
     if agents:
         in_env.append(f"SSH_AUTH_SOCK={agents[0][1]}")
     hostname = wanted.hostname or HOSTNAME
-    given = _devices(wanted)
+    given, options = _devices(wanted), wanted.options
+    network = "none" if wanted.network.startswith("ns:") else wanted.network
     spec = default_spec(
         wanted.argv,
         env=(*wanted.env, *wanted.proxy, *given.env, *in_env),
         cwd=wanted.workdir,
         hostname=hostname,
-        network=wanted.network,
+        network=network,
         cap_add=wanted.cap_add,
         cap_drop=wanted.cap_drop,
         insecure=wanted.security == "insecure",
         devices=given.nodes,
     )
+    groups: tuple[str, ...] = ()
+    if options is not None:
+        from buildlib.container.run_options import shape
+
+        spec, groups = shape(spec, options, wanted.network), options.group_add
     binds = [bind for mount in wanted.mounts for bind in _binds(container.store, mount, secrets)]
     binds += [{"type": "bind", "source": path, "target": target} for path, target in agents]
     binds += given.binds
@@ -131,8 +136,9 @@ def _arguments(container: WorkingContainer, wanted: Request, agents: Sequence[tu
         "user": wanted.user,
         "workdir": wanted.workdir,
         "binds": binds,
-        "files": _synthetic_files(hostname),
+        "files": synthetic_files(container, hostname, options),
         "timeout": wanted.timeout,
+        **({"groups": groups} if groups else {}),
     }
 
 
@@ -143,17 +149,6 @@ def _devices(wanted: Request) -> Devices:
     if wanted.security == "insecure":
         given = given._replace(nodes=(*present(INSECURE), *given.nodes))
     return given
-
-
-def _synthetic_files(hostname: str) -> dict[str, str]:
-    """What every command finds, and no layer gets. The host's own /etc/hosts would make builds differ by machine."""
-    files = {"/etc/hosts": f"127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n"}
-    try:
-        with open(_CERTAIN, encoding="utf-8", errors="surrogateescape") as file:
-            files[_CERTAIN] = file.read()
-    except OSError:
-        files[_CERTAIN] = ""
-    return files
 
 
 def _binds(store: Store, mount: Mount, secrets: Mapping[Secret, bytes | None]) -> list[dict[str, Any]]:

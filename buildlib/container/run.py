@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
     from buildlib.container import WorkingContainer
     from buildlib.container.mounts import Mount
+    from buildlib.container.run_options import RunOptions
     from buildlib.container.streams import Stream
     from buildlib.oci import ContainerConfig
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHELL = ("/bin/sh", "-c")
-NETWORKS = {"default": "host", "host": "host", "none": "none"}
+NETWORKS = {"default": "host", "host": "host", "none": "none", "private": "private"}
 
 
 @frozen
@@ -61,6 +62,7 @@ class Request:
     timeout: float | None = None
     security: str = "sandbox"
     devices: tuple[str, ...] = ()
+    options: RunOptions | None = None
 
     def values(self) -> dict[str, Any]:
         """What of it is part of the key; secrets only by their names, binds by digests that come beside it."""
@@ -81,6 +83,8 @@ class Request:
             values["security"] = self.security
         if self.devices:
             values["devices"] = self.devices
+        if self.options is not None and self.options.decisive:
+            values["options"] = self.options.decisive
         if isinstance(self.stdin, bytes):
             values["stdin"] = hashlib.sha256(self.stdin).hexdigest()
         return values
@@ -103,7 +107,7 @@ def request(
     user: str | None,
     workdir: str | None,
     mounts: Iterable[Mount],
-    network: str,
+    network: str | None,
     hostname: str | None,
     proxy: Mapping[str, str] | None,
     cap_add: Iterable[str],
@@ -112,10 +116,18 @@ def request(
     timeout: float | None,
     security: str = "sandbox",
     devices: Iterable[str] = (),
+    options: RunOptions | None = None,
 ) -> Request:
     """A request with the defaults of the config filled in. Pure. Raises :class:`UsageError`."""
-    if network not in NETWORKS:
-        raise UsageError(f"there is no network {network!r}", hint=f"it can be {', '.join(sorted(NETWORKS))}")
+    if options is not None:
+        network = network or options.network
+        cap_add, cap_drop = (*options.cap_add, *cap_add), (*options.cap_drop, *cap_drop)
+        devices = (*options.devices, *devices)
+        mounts = (*_volumes(options), *mounts)
+    network = network or "default"
+    if network not in NETWORKS and not network.startswith("ns:/"):
+        hint = f"it can be {', '.join(sorted(NETWORKS))}, or ns:PATH"
+        raise UsageError(f"there is no network {network!r}", hint=hint)
     if security not in ("sandbox", "insecure"):
         raise UsageError(f"security can't be {security!r}", hint="it is sandbox or insecure")
     if isinstance(command, str):
@@ -131,7 +143,7 @@ def request(
         config.user if user is None else user,
         posixpath.normpath(posixpath.join(home, workdir or "")),
         tuple(mounts),
-        NETWORKS[network],
+        NETWORKS.get(network, network),
         (hostname if hostname is not None else config.hostname) or "",
         proxy=tuple(f"{name}={value}" for name, value in (proxy or {}).items()),
         cap_add=tuple(cap_add),
@@ -140,7 +152,26 @@ def request(
         timeout=timeout,
         security=security,
         devices=tuple(devices),
+        options=options,
     )
+
+
+def _volumes(options: RunOptions) -> list[Mount]:
+    if not options.volumes:
+        return []
+    from buildlib.container.mounts import Bind
+
+    return [Bind(source, target, rw=not ro, keep=not ro) for source, target, ro in options.volumes]
+
+
+def options_of(kept: Mapping[str, Any], given: RunOptions | None) -> RunOptions | None:
+    """The options of a run: those that its container keeps, and on top those of the call; None for none at all."""
+    if not kept:
+        return given
+    from buildlib.container.run_options import RunOptions
+
+    options = RunOptions.of(dict(kept))
+    return options if given is None else given.over(options)
 
 
 def merge_env(base: Iterable[str], more: Mapping[str, str]) -> tuple[str, ...]:

@@ -61,6 +61,8 @@ class State:
     created_by: str = ""
     """What commit writes into the history if nothing else is said."""
     history_comment: str = ""
+    run: dict[str, Any] = field(factory=dict, hash=False)
+    """How its commands are run: what :class:`RunOptions` are given, as plain data."""
     upper: str = CLEAN
     prepared: str | None = None
     """The topmost layer ("" for none) above which the folders on disk were made; None: there are none yet."""

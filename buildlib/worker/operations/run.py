@@ -12,11 +12,13 @@ from buildlib.errors import UsageError
 from buildlib.oci.mount import Mount
 from buildlib.oci.runtime import Process, RuntimeSpec, User
 from buildlib.sandbox.plan import DETACHED, plan
+from buildlib.sandbox.rootless import adapt
 from buildlib.sandbox.user import resolve_user
 from buildlib.worker.request import Command
 from buildlib.worker.running import request, root
 from buildlib.worker.running.scratch import Scratch
 from buildlib.worker.running.sources import Sources
+from buildlib.worker.tier import current
 from buildlib.worker.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -24,10 +26,11 @@ if TYPE_CHECKING:
 
 
 def run(store: str, args: dict[str, Any], fds: Sequence[int]) -> Command:
-    """``{key, parents, spec, user?, workdir?, binds?, files?, timeout?}``, fds 0 1 2 -> ``{exit_code, timed_out}``.
+    """``{key, parents, spec, user?, groups?, …}``, fds 0 1 2 -> ``{exit_code, timed_out}``.
 
-    ``spec`` is a runtime spec as plain data, usually of :func:`~buildlib.sandbox.defaults.default_spec`; ``user``
-    ("name:group", looked up in the container) and ``workdir`` go before what it says. ``binds`` are the values of
+    Optional too: ``workdir``, ``binds``, ``files`` and ``timeout``. ``spec`` is a runtime spec as plain data, usually
+    of :func:`~buildlib.sandbox.defaults.default_spec`; ``user`` ("name:group", looked up in the container, like
+    ``groups``, which are more of its groups) and ``workdir`` go before what it says. ``binds`` are the values of
     :mod:`buildlib.worker.running.request` as plain data; they are mounted in order, after the spec's own mounts.
     ``files`` maps paths to texts: synthetic files like /etc/resolv.conf, for this run only. ``timeout`` is in seconds.
 
@@ -37,6 +40,8 @@ def run(store: str, args: dict[str, Any], fds: Sequence[int]) -> Command:
     if len(fds) != 3:
         raise UsageError("a run needs three descriptors: standard input, output and error")
     spec = RuntimeSpec.from_dict(args["spec"])
+    if current().isolation == "rootless":
+        spec = adapt(spec, single=current().ids == "single")
     process = spec.process or Process()
     workdir = args.get("workdir") or process.cwd
     binds = [
@@ -54,7 +59,7 @@ def run(store: str, args: dict[str, Any], fds: Sequence[int]) -> Command:
     tree, made = root.prepare(space, args["key"], args["parents"], targets)
     spec = evolve(
         spec,
-        process=evolve(_with_user(process, tree, args.get("user")), cwd=workdir),
+        process=evolve(_with_user(process, tree, args.get("user"), args.get("groups") or ()), cwd=workdir),
         mounts=(*spec.mounts, *(Mount(DETACHED, str(fd), target) for target, fd in opened)),
     )
     after = {"key": args["key"], "parents": args["parents"], "made": made, "scratch": scratch.used and scratch.path}
@@ -79,18 +84,24 @@ def _is_directory(mount: Mount) -> bool:
     return not {"bind", "rbind"} & set(mount.options) or os.path.isdir(mount.source)
 
 
-def _with_user(process: Process, tree: str, words: str | None) -> Process:
-    """The process with the ids of the user that ``words`` name in the container, and a HOME."""
+def _with_user(process: Process, tree: str, words: str | None, more: Sequence[str]) -> Process:
+    """The process with the ids of the user that ``words`` name in the container, in the groups ``more``; and a HOME."""
     fd = os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         found = resolve_user(fd, words if words is not None else f"{process.user.uid}:{process.user.gid}")
+        added = [gid for word in more for gid in _group(fd, word)]
     finally:
         os.close(fd)
     if words is not None:
         # The primary group is one of the supplementary ones, too, so that no setgid program sheds it (CVE-2022-36109).
-        groups = tuple(dict.fromkeys((found.gid, *found.additional_gids)))
+        groups = tuple(dict.fromkeys((found.gid, *found.additional_gids, *added)))
         user = User(found.uid, found.gid, process.user.umask, groups)
         process = evolve(process, user=user)
     if any(word.startswith("HOME=") for word in process.env):
         return process
     return evolve(process, env=(*process.env, f"HOME={found.home}"))
+
+
+def _group(root_fd: int, word: str) -> list[int]:
+    """The number of a group of the container; "keep-groups" means those that this process is in."""
+    return os.getgroups() if word == "keep-groups" else [resolve_user(root_fd, f"0:{word}").gid]
