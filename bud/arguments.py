@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from buildlib import Store
+    from buildlib import Platform, Store
     from buildlib.cli.flags import Arguments
 
 DOCKERFILES = ("Containerfile", "Dockerfile")
@@ -23,6 +23,8 @@ DOCKERFILES = ("Containerfile", "Dockerfile")
 
 STDIN = "-"
 _EVERYTHING = 1 << 16
+_PLACES = ("index", "manifest", "index-descriptor", "manifest-descriptor")
+"""Where docker can put an annotation."""
 _PULL = {"true": "always", "always": "always", "false": "missing", "missing": "missing", "ifmissing": "missing",
          "newer": "newer", "ifnewer": "newer", "never": "never"}  # fmt: skip
 
@@ -38,9 +40,6 @@ def check(args: Arguments) -> None:
         if args.values[name] not in allowed:
             shown = name.replace("_", "-")
             raise UsageError(f"--{shown} can't be {args.values[name]!r}", hint=f"one of {', '.join(allowed)}")
-    if args.platform and "," in args.platform:
-        hint = "build them one by one, under names of their own"
-        raise UsageError(f"--platform {args.platform}: several platforms at once are not supported yet", hint=hint)
     if args.on_error == "shell" and not (os.isatty(0) and os.isatty(1)):
         raise UsageError("--on-error=shell needs a terminal", hint="use keep, and look into the container afterwards")
     if where(args) == STDIN and args.file == STDIN:
@@ -86,7 +85,9 @@ def request_of(args: Arguments, folder: str | None = None, only: str | None = No
     dockerfile = read_dockerfile(data, name)
     # docker applies the ignore file of a folder only, not that of an archive or a repository.
     ignored = args.ignorefile if folder is not None else dockerignore.find(context, path, args.ignorefile)
-    host, platform = Platform.host(), Platform.parse(args.platform) if args.platform else None
+    host, platforms = Platform.host(), _platforms(args)
+    platform = platforms[0] if platforms else None
+    annotations, of_index = _annotations(args.annotation, [str(each) for each in platforms])
     epoch, build_args = _epoch(args), _build_args(args)
     if epoch is not None:
         build_args.setdefault("SOURCE_DATE_EPOCH", str(epoch))
@@ -106,12 +107,15 @@ def request_of(args: Arguments, folder: str | None = None, only: str | None = No
         dockerignore.read(ignored),
         options,
         platform,
+        platforms if len(platforms) > 1 else (),
+        args.manifest or "",
         names=tuple(args.tag),
         layers=args.layers,
         no_cache=args.no_cache,
         pull=_pull(args),
         labels=_pairs(args.label, "--label"),
-        annotations=_pairs(args.annotation, "--annotation"),
+        annotations=annotations,
+        index_annotations=of_index,
         env=tuple(_from_environment(args.env).items()),
         secrets=_secrets(args.secret),
         ssh=_ssh(args.ssh),
@@ -197,6 +201,44 @@ def _pairs(words: Sequence[str], flag: str) -> dict[str, str]:
     if "" in pairs:
         raise UsageError(f"{flag} has no name", hint=f"write {flag} KEY=VALUE")
     return pairs
+
+
+def _platforms(args: Arguments) -> tuple[Platform, ...]:
+    """Those that are asked for, each once; none: this machine's, or what the bases have for it."""
+    from buildlib import Platform
+
+    host = Platform.host()
+    parts = {"os": args.os, "architecture": args.arch, "variant": args.variant}
+    given = {name: value for name, value in parts.items() if value}
+    if given and args.platform:
+        raise UsageError("--platform goes with none of --os, --arch and --variant", hint="it says all of them")
+    if given:
+        same = args.arch in (None, "", host.architecture)
+        usual = {"os": host.os, "architecture": host.architecture, "variant": host.variant if same else None}
+        return (Platform(**{**usual, **given}),)
+    words = dict.fromkeys(word.strip() for word in args.platform)
+    return tuple(dict.fromkeys(host if word == "local" else Platform.parse(word) for word in words))
+
+
+def _annotations(words: Sequence[str], platforms: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Those of the manifest and of the index: ``KEY=VALUE``, or as docker has it ``index,manifest:KEY=VALUE``."""
+    manifest: dict[str, str] = {}
+    index: dict[str, str] = {}
+    for word in words:
+        where, colon, pair = word.partition(":")
+        places = where.split(",")
+        if not colon or not all(place.partition("[")[0] in _PLACES for place in places):
+            places, pair = ["manifest"], word
+        for place in places:
+            kind, _, platform = place.rstrip("]").partition("[")
+            if kind == "index":
+                index |= _pairs([pair], "--annotation")
+            elif kind == "manifest" and (not platform or platforms in ([], [platform])):
+                manifest |= _pairs([pair], "--annotation")
+            else:
+                hint = "annotate manifests and the index; those of one platform where it is built alone"
+                raise UsageError(f"--annotation {word}: {place} is not supported", hint=hint)
+    return manifest, index
 
 
 def _pull(args: Arguments) -> str:

@@ -1,56 +1,64 @@
-"""Builds the image that a Dockerfile describes: plans it, executes the calls of the plan, commits. It has no cache."""
+"""Builds the image that a Dockerfile describes: plans it, executes the calls of the plan, commits. It has no cache.
+
+What is executed when is decided in :mod:`bud.builds`.
+"""
 
 from __future__ import annotations
 
-import os
+from contextlib import suppress
 from threading import RLock
 
 from bud.caching import Caching
 from bud.calls import Compiler, New, Ref
 from bud.contexts import Contexts
-from bud.errors import StepFailed
 from bud.plan import make_plan
-from bud.progress import Progress
 from bud.request import Request, SecretSource, SshSource
-from bud.schedule import run_all
 from bud.stage import StageBuild
-from bud.steps import BaseConfig
+from bud.steps import BaseConfig, CopyStep, RunStep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from bud.calls import Call
+    from bud.errors import StepFailed
+    from bud.progress import Progress
     from bud.steps import Origin, Plan, StagePlan
     from buildlib import Image, Platform, Store, WorkingContainer
 
 _LOCAL = ("oci:", "oci-archive:", "docker-archive:", "docker-daemon:", "dir:", "containers-storage:", "tarball:")
 """How names begin of images that lie on this machine."""
 
-__all__ = ["Build", "Request", "SecretSource", "SshSource", "build"]
-
-
-def build(store: Store, request: Request, progress: Progress | None = None) -> Image:
-    """Build the target and return its image.
-
-    Raises :class:`DockerfileError` for what is wrong with the Dockerfile or a COPY in it, :class:`StepFailed` (a
-    :class:`buildlib.errors.RunError`) for a RUN that failed: its container is kept unless the request says otherwise.
-    """
-    with Build(store, request, progress or Progress(None)) as made:
-        return made.run()
+__all__ = ["Build", "Request", "SecretSource", "SshSource"]
 
 
 class Build:
-    """One build; leaving the block removes all its containers, but for one that is kept. Thread-safe."""
+    """One build; leaving the block removes all its containers, but for one that is kept. Thread-safe.
 
-    def __init__(self, store: Store, request: Request, progress: Progress) -> None:
+    Among several builds of one command, ``caching`` and ``asked`` are those of all: ``asked`` holds for which platforms
+    each base image was wanted.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        request: Request,
+        progress: Progress,
+        caching: Caching | None = None,
+        asked: dict[str, list[Platform]] | None = None,
+    ) -> None:
         self.store = store
         self.request = request
         self.progress = progress
+        self.label = f"{request.platform} " if asked is not None else ""
+        """What tells it from the others, before something else."""
         self.contexts = Contexts(store, request.context, request.ignore, request.plan.contexts)
         self.compiler = Compiler(request, self.contexts)
-        self.caching = Caching(store, request.caching, progress)
+        self.caching = caching or Caching(store, request.caching, progress)
         self.stages: dict[int, StageBuild] = {}
+        self._asked = asked
+        self._target = -1
         self._fresh: dict[tuple[Origin, str], list[WorkingContainer]] = {}
         """Containers on base images that no stage has taken yet."""
         self._images: dict[str, WorkingContainer] = {}
@@ -64,8 +72,8 @@ class Build:
     def __exit__(self, *_: object) -> None:
         self.caching.close()
         waiting = [container for several in self._fresh.values() for container in several]
-        stages = [stage.container for stage in self.stages.values() if stage.container is not None]
-        for container in (*stages, *waiting, *self._images.values()):
+        own = [stage.container for stage in self.stages.values() if stage.build is self and stage.container is not None]
+        for container in (*own, *waiting, *self._images.values()):
             if container is self._kept:
                 container.keep()
             else:
@@ -84,25 +92,31 @@ class Build:
 
     def run(self) -> Image:
         """Do it."""
-        plan = self.plan()
-        for warning in plan.warnings:
-            self.progress.warn(warning)
-        self.caching.open(self.request.platform)
+        from bud.builds import execute
+
+        return execute([self])[0]
+
+    def prepare(self, plan: Plan, earlier: Sequence[Build]) -> None:
+        """Make the stages; those that are the same in an ``earlier`` build are that one's."""
+        self._target = plan.target
         alone = len(plan.stages) == 1
-        self.stages = {stage.number: StageBuild(self, stage, alone=alone) for stage in plan.stages}
-        left = self.replay()
-        try:
-            if len(left) > 1:
-                self.store.worker.warm("run")  # it is forked from this process as long as that has one thread
-            run_all(left, self.request.jobs or os.cpu_count() or 1)
-        except StepFailed as error:
-            self.failed(error)
-            raise
-        target = self.stages[plan.target].container
-        assert target is not None
-        image = self.commit(target)
-        self.caching.export(target, [each.container for each in self.stages.values() if each.container is not None])
-        return image
+        for stage in plan.stages:
+            twin = None if stage.number == plan.target else self._twin(stage, earlier)
+            self.stages[stage.number] = twin or StageBuild(self, stage, alone=alone)
+
+    def _twin(self, stage: StagePlan, earlier: Sequence[Build]) -> StageBuild | None:
+        if not stage.platform and stage.base.kind != "stage":
+            return None  # its base is for the platform of the build
+        origins = {step.origin.kind for step in stage.steps if isinstance(step, CopyStep)}
+        origins |= {mount.origin.kind for step in stage.steps if isinstance(step, RunStep) for mount in step.mounts}
+        if origins & {"image", "named"}:
+            return None  # and so are images from which files are taken
+        for other in earlier:
+            found = other.stages.get(stage.number)
+            same = all(self.stages[number] is other.stages.get(number) for number in stage.needs)
+            if found is not None and same and found.plan == stage:
+                return found
+        return None
 
     def replay(self) -> list[StageBuild]:
         """Do here what the cache has; the stages of which something is left."""
@@ -111,6 +125,13 @@ class Build:
             if {other.number for other in left} & set(stage.needs) or not stage.replay():
                 left.append(stage)
         return left
+
+    @property
+    def target(self) -> WorkingContainer:
+        """The container that becomes the image."""
+        container = self.stages[self._target].container
+        assert container is not None
+        return container
 
     def failed(self, error: StepFailed) -> None:
         """See to the container of a RUN that failed."""
@@ -152,12 +173,36 @@ class Build:
 
     def from_image(self, name: str, platform: str = "") -> WorkingContainer:
         """A new container on an image."""
-        step = self.progress.step(f"[internal] load {name}") if name != "scratch" else None
+        step = self.progress.step(f"[{self.label}internal] load {name}") if name != "scratch" else None
         options = base_options(self.request, platform)
+        if self._asked is not None and name != "scratch" and not name.startswith(_LOCAL):
+            self._fetch_beside(name, options, self._asked.setdefault(name, []))
         container = self.store.from_image(name, **options, **self._access(name, options), temporary=True)
         if step is not None:
             step.end()
         return container
+
+    def _fetch_beside(self, name: str, options: dict[str, Any], platforms: list[Platform]) -> None:
+        """Fetch an image for one more platform so that its name means those of before too, and the next build has all.
+
+        What goes wrong is said when the image is taken.
+        """
+        from buildlib.errors import NotFound, TransportError
+
+        wanted = options["platform"]
+        if wanted in platforms:
+            return
+        platforms.append(wanted)
+        policy = options.get("pull", "missing")
+        if len(platforms) == 1 or policy == "never" or name.startswith("localhost/"):
+            return
+        with suppress(NotFound):
+            here = self.store.image(name, wanted)
+            if policy == "missing" and wanted.rank(here.platform) is not None:
+                return
+        with suppress(NotFound, TransportError):
+            self.store.pull_all(name, platforms=platforms, **self._access(name, {"pull": "always"}))
+            options.pop("pull", None)
 
     def _access(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
         """The option ``access`` if a registry has to be asked for the image: what talks to one costs time to load."""
@@ -239,7 +284,7 @@ class Build:
         fields = final_config(self.request)
         if fields:
             container.config(**fields)
-        step = self.progress.step("exporting to image")
+        step = self.progress.step(f"{self.label}exporting to image")
         image = container.commit(names=self.request.names, **commit_options(self.request))
         step.say(f"writing image sha256:{image.id}")
         for name in self.request.names:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from buildlib.errors import BuildlibError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Any, NamedTuple
 
     from bud.progress import Progress
@@ -67,11 +68,12 @@ class Caching:
         self._imports: list[Any] = []
         self._looks: dict[str, Any] = {}
 
-    def open(self, platform: Platform | None) -> None:
+    def open(self, platforms: Sequence[Platform | None]) -> None:
         """Import what is to be asked. A cache that can't be read is only a warning: the build works without."""
         if self.options.explain:
             self._store.cache.watch = lambda look: self._looks.__setitem__(look.container, look)
-        for source in self.options.sources:
+        # Only an image holds a cache that differs by platform.
+        for source, platform in itertools.product(self.options.sources, platforms):
             step = self._progress.step(f"importing cache from {source}")
             try:
                 found = self._store.import_cache(source, access=self.options.access, platform=platform)
@@ -101,13 +103,13 @@ class Caching:
         look = self.look(container)
         return "" if look is None or look.hit else "; ".join(look.why) or "no such step is known on this state"
 
-    def export(self, target: WorkingContainer, others: Iterable[WorkingContainer]) -> None:
+    def export(self, targets: Sequence[WorkingContainer], others: Iterable[WorkingContainer]) -> None:
         """Write the caches that are asked for. Raises what writing raises, unless a target says ``ignore-error``."""
         for place in self.options.targets:
             if _is_inline(place):
                 continue
             step = self._progress.step(f"exporting cache to {place}")
-            containers = [target, *others] if "mode=max" in place.split(",") else [target]
+            containers = [*targets, *others] if "mode=max" in place.split(",") else targets
             try:
                 self._store.export_cache(place, *containers, access=self.options.access)
             except BuildlibError as error:
@@ -125,6 +127,7 @@ class Caching:
             self._progress.warn(f"a cached layer could not be fetched: {failure.message}")
         for one in self._imports:
             one.close()
+        self._imports.clear()
 
 
 def check_filters(filters: Iterable[str], stages: Iterable[str]) -> None:

@@ -39,6 +39,7 @@ VERB = Verb(
     flags=(
         Flag("allow", "what RUN may ask for: security.insecure, device or device=NAME", kind=EACH, metavar="RIGHT"),
         Flag("annotation", "an annotation of the manifest, KEY=VALUE", kind=EACH, metavar="KEY=VALUE"),
+        Flag("arch", "architecture of the image, if it is not this machine's", metavar="ARCH"),
         Flag("authfile", "file with logins for registries", metavar="FILE", env="REGISTRY_AUTH_FILE"),
         Flag("build-arg", "a value for an ARG; NAME alone takes the one of the environment", kind=EACH,
              metavar="NAME[=VALUE]"),
@@ -74,6 +75,7 @@ VERB = Verb(
              metavar="N"),
         Flag("label", "a label of the image, KEY=VALUE", kind=EACH, metavar="KEY=VALUE"),
         Flag("layers", "a layer and a cache record for each step", kind=BOOL, default=True, env="BUILDAH_LAYERS"),
+        Flag("manifest", "add the images to this index, which is made where it is not there yet", metavar="NAME"),
         Flag("metadata-file", "write digests and names of the image to this file, as JSON", metavar="FILE"),
         Flag("network", "network of RUN: host or none", metavar="NETWORK", default="host"),
         Flag("no-cache", "look nothing up in the cache", kind=BOOL),
@@ -81,10 +83,12 @@ VERB = Verb(
              kind=LIST, metavar="STAGE|LINE"),
         Flag("on-error", "what becomes of the container of a failed RUN: keep, fail (remove it) or shell (look in)",
              metavar="WHAT", default="keep"),
+        Flag("os", "operating system of the image", metavar="OS"),
         Flag("output", "also write the result there: DIR, - (tar to stdout) or "
              "type=local|tar|oci|docker|image|registry with dest=PATH or name=NAME; several are fine", short="o",
              kind=EACH, metavar="OUTPUT"),
-        Flag("platform", "os/arch[/variant] of the image", metavar="PLATFORM"),
+        Flag("platform", "os/arch[/variant] of the image; several make an index of images", kind=LIST,
+             metavar="PLATFORM[,PLATFORM]"),
         Flag("progress", "auto (live on a terminal), plain, tty, rawjson (events for programs) or quiet",
              metavar="KIND", default="auto", env="BUILDLIB_PROGRESS"),
         Flag("pull", "when to fetch base images: always, missing, newer or never", metavar="POLICY", default="missing",
@@ -106,6 +110,7 @@ VERB = Verb(
         Flag("timestamp", "the time of the image, its history and all new files, in seconds", kind=NUMBER,
              metavar="SECONDS"),
         Flag("tls-verify", "require HTTPS and verify certificates", kind=BOOL, default=True),
+        Flag("variant", "variant of the architecture, such as v7", metavar="VARIANT"),
     ),
 )  # fmt: skip
 
@@ -188,7 +193,7 @@ def _build(args: Arguments) -> int:
 def _with(store: Store, request: Request, args: Arguments) -> int:
     """Do what is asked for: build, or only tell."""
     from bud import check, told
-    from bud.build import Build
+    from bud.builds import Builds
 
     if args.check:
         text, code = check.report(store, request, args.check)
@@ -203,20 +208,20 @@ def _with(store: Store, request: Request, args: Arguments) -> int:
     kind = "quiet" if args.quiet else args.progress
     shown = told.progress(kind, sys.stderr, os.environ, os.path.join(store.root, "logs"))
     try:
-        with Build(store, request, shown) as build:
+        with Builds(store, request, shown) as builds:
             if args.dry_run:
-                sys.stdout.write(build.plan().describe())
+                sys.stdout.write(builds.describe())
                 return 0
             if args.emit_python:
                 from bud.emit import script
 
-                sys.stdout.write(script(build))
+                sys.stdout.write(script(builds))
                 return 0
             with check.around(store, request, shown, kind):
-                image = build.run()
+                image = builds.run()
     finally:
         shown.close()
-    results.finish(store, image, request.names, args)
+    results.finish(store, image, request.all_names, args)
     return 0
 
 

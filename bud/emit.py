@@ -12,10 +12,12 @@ from buildlib.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from bud.build import Build
+    from bud.builds import Builds
+    from bud.request import Request
     from bud.steps import Plan, StagePlan, Step
 
 WIDTH = 120
@@ -35,11 +37,69 @@ _TAKEN = {
 }
 
 
-def script(build: Build) -> str:
+def script(builds: Builds) -> str:
     """The text of the script. Bases that are not here are fetched to know their configs."""
-    if build.request.fetched == "-":
+    request = builds.request
+    if request.fetched == "-":
         raise UsageError("a script can't take its context from standard input", hint="give a folder or a URL")
-    return _Script(build).text()
+    if request.manifest:
+        raise UsageError("a script makes one image or index", hint="leave out --manifest and add it by hand")
+    scripts = [_Script(build) for build in builds.each]
+    functions = [line for each in scripts for line in each.function()]
+    if request.platforms:
+        functions += _index_of(request, [each.name for each in scripts])
+    return _module(request, scripts, functions)
+
+
+def _module(request: Request, scripts: Sequence[_Script], functions: Sequence[str]) -> str:
+    """The text around the functions."""
+    name = scripts[0].plan.stage(scripts[0].plan.target).start.name
+    of_stage = f"{name}, " if name else ""
+    imports = {line for each in scripts for line in each.imports}
+    return "\n".join(
+        [
+            f'"""Builds {_doc(of_stage)}the image of {_doc(request.dockerfile.source.name)}: '
+            'written by ``bud --emit-python``."""',
+            "",
+            *sorted(imports, key=lambda line: (line.startswith("from"), line)),
+            "",
+            "import buildlib",
+            "",
+            f"CONTEXT = {_quoted(request.fetched or request.context)}",
+            f"BUILDKIT = {_quoted(COMMENT)}",
+            *_proxies(request),
+            *functions,
+            "",
+            "",
+            'if __name__ == "__main__":',
+            "    with buildlib.open_store(*sys.argv[1:2]) as store:",
+            "        print(build(store).id)",
+            "",
+        ]
+    )
+
+
+def _proxies(request: Request) -> list[str]:
+    if not request.proxy:
+        return []
+    names = ", ".join(_quoted(name) for name in sorted(request.proxy))
+    return [f"PROXY = {{name: os.environ[name] for name in [{names}] if name in os.environ}}"]
+
+
+def _index_of(request: Request, functions: Sequence[str]) -> list[str]:
+    """The function that has the image built for each platform and makes an index of them."""
+    names = [_quoted(name) for name in request.names]
+    more = f", annotations={dict(request.index_annotations)!r}" if request.index_annotations else ""
+    return [
+        "",
+        "",
+        "def build(store, context=CONTEXT):",
+        '    """Build the images in ``store`` and return the index of them."""',
+        f"    images = [{', '.join(f'{each}(store, context)' for each in functions)}]",
+        f"    index = store.create_manifest_list({names[0] if names else None}, images{more}, replace=True)",
+        *([f"    index.tag({', '.join(names[1:])})"] if names[1:] else []),
+        "    return index",
+    ]
 
 
 class _Script:
@@ -51,44 +111,22 @@ class _Script:
         self.imports = {"import sys", "from contextlib import ExitStack"}
         self.lines: list[str] = []
 
-    def text(self) -> str:
-        body = self._body()
-        file = self.request.dockerfile.source.name
-        name = self.plan.stage(self.plan.target).start.name
-        target = f"{name}, " if name else ""
-        main = self.request.fetched or self.request.context
-        std = sorted(self.imports, key=lambda line: (line.startswith("from"), line))
-        return "\n".join(
-            [
-                f'"""Builds {_doc(target)}the image of {_doc(file)}: written by ``bud --emit-python``."""',
-                "",
-                *std,
-                "",
-                "import buildlib",
-                "",
-                f"CONTEXT = {_quoted(main)}",
-                f"BUILDKIT = {_quoted(COMMENT)}",
-                *self._proxies(),
-                "",
-                "",
-                "def build(store, context=CONTEXT):",
-                '    """Build the image in ``store`` and return it."""',
-                "    with ExitStack() as stack:",
-                *(f"        {line}" if line else "" for line in body),
-                "",
-                "",
-                'if __name__ == "__main__":',
-                "    with buildlib.open_store(*sys.argv[1:2]) as store:",
-                "        print(build(store).id)",
-                "",
-            ]
-        )
+    @property
+    def name(self) -> str:
+        """Of the function that builds the image."""
+        return "build" if not self.build.label else "build_" + re.sub(r"\W", "_", self.build.label.strip())
 
-    def _proxies(self) -> list[str]:
-        if not self.request.proxy:
-            return []
-        names = self._value(sorted(self.request.proxy))
-        return [f"PROXY = {{name: os.environ[name] for name in {names} if name in os.environ}}"]
+    def function(self) -> list[str]:
+        """Its lines."""
+        what = f"image for {self.build.label.strip()}" if self.build.label else "image"
+        return [
+            "",
+            "",
+            f"def {self.name}(store, context=CONTEXT):",
+            f'    """Build the {what} in ``store`` and return it."""',
+            "    with ExitStack() as stack:",
+            *(f"        {line}" if line else "" for line in self._body()),
+        ]
 
     def _body(self) -> list[str]:
         if self.request.fetched:

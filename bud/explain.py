@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bud.build import Build
+from bud.builds import Builds
 from bud.progress import Progress
 from bud.stage import StageBuild
 from bud.steps import CopyStep, RunStep
@@ -10,10 +10,12 @@ from buildlib.errors import NotCached, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import NamedTuple
 
+    from bud.build import Build
     from bud.request import Request
-    from bud.steps import LayerStep, StagePlan
+    from bud.steps import LayerStep, Plan, StagePlan
     from buildlib import Store, WorkingContainer
 else:
     from bud.value import NamedTuple
@@ -44,16 +46,20 @@ def explain(store: Store, request: Request) -> tuple[Explained, ...]:
     """
     if not request.layers:
         raise UsageError("there is nothing to explain: without layers nothing is cached")
-    caching = request.caching._replace(explain=True, targets=())
-    with Build(store, request._replace(caching=caching), Progress(None)) as build:
-        plan = build.plan()
-        build.caching.open(request.platform)
-        stages: dict[int, _Stage] = {}
-        for stage in plan.stages:
-            stages[stage.number] = _Stage(build, stage, stages, alone=len(plan.stages) == 1)
-            build.stages[stage.number] = stages[stage.number]
-            stages[stage.number].look_up()
-        return tuple(one for each in stages.values() for one in each.explained)
+    request = request._replace(caching=request.caching._replace(explain=True, targets=()))
+    with Builds(store, request, Progress(None)) as builds:
+        plans = [build.plan() for build in builds.each]
+        builds.caching.open([build.request.platform for build in builds.each])
+        return tuple(one for build, plan in zip(builds.each, plans, strict=True) for one in _explained(build, plan))
+
+
+def _explained(build: Build, plan: Plan) -> Iterator[Explained]:
+    stages: dict[int, _Stage] = {}
+    for stage in plan.stages:
+        stages[stage.number] = _Stage(build, stage, stages, alone=len(plan.stages) == 1)
+        build.stages[stage.number] = stages[stage.number]
+        stages[stage.number].look_up()
+        yield from stages[stage.number].explained
 
 
 class _Stage(StageBuild):
@@ -67,7 +73,7 @@ class _Stage(StageBuild):
         self._others = others
 
     def look_up(self) -> None:
-        base = self._stage.base
+        base = self.plan.base
         if base.kind == "stage" and self._others[base.stage].missed:
             self.missed = f"its parent changed: the stage {base.name}"
         try:
@@ -83,7 +89,7 @@ class _Stage(StageBuild):
             try:
                 super()._perform(container, step, title, only_cached)
             except NotCached:
-                look = self._build.caching.look(container)
+                look = self.build.caching.look(container)
                 why = tuple(look.why) if look is not None and look.why else (UNKNOWN,)
                 self.missed = "its parent changed"
         self.explained.append(Explained(title, step.at.line.line, not why, why))
@@ -100,7 +106,7 @@ class _Stage(StageBuild):
     @property
     def label(self) -> str:
         """The name of the stage."""
-        return self._stage.label
+        return self.plan.label
 
     def _sources(self, step: LayerStep) -> list[_Stage]:
         origins = []

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any, NamedTuple
 
-    from buildlib import Image, Store
+    from buildlib import Image, ManifestList, Store
 else:
     from bud.value import NamedTuple
 
@@ -95,10 +95,14 @@ def _level(text: str | None, whole: str) -> int | None:
     raise UsageError(f"--output {whole}: {text!r} is not a level")
 
 
-def check(outputs: Sequence[Output]) -> None:
-    """Refuse what can't be done together, before anything is built."""
+def check(outputs: Sequence[Output], *, several: bool = False) -> None:
+    """Refuse what can't be done together, or with ``several`` platforms, before anything is built."""
     if sum(output.dest == STDOUT for output in outputs) > 1:
         raise UsageError("only one output can go to standard output")
+    for output in outputs if several else ():
+        if output.type == "tar" or (output.type == "docker" and output.packed):
+            hint = "type=local makes a folder for each platform, type=oci an archive with all of them"
+            raise UsageError(f"an output of type={output.type} can't hold several platforms", hint=hint)
 
 
 def names_of(outputs: Iterable[Output]) -> tuple[str, ...]:
@@ -106,12 +110,15 @@ def names_of(outputs: Iterable[Output]) -> tuple[str, ...]:
     return tuple(name for output in outputs if output.type in ("image", "registry") for name in output.names)
 
 
-def write(store: Store, image: Image, outputs: Sequence[Output], stdout: int, **options: Any) -> None:
+def write(store: Store, image: Image | ManifestList, outputs: Sequence[Output], stdout: int, **options: Any) -> None:
     """Write all of them; ``options`` are those of pushing, such as ``access``."""
+    from buildlib import Image
+
     for output in outputs:
         if output.type == "local":
-            store.export_files(image, output.dest)
+            _local(store, image, output.dest)
         elif output.type == "tar":
+            assert isinstance(image, Image)
             _tar(store, image, output.dest, stdout)
         elif output.type in ("oci", "docker"):
             _archive(store, image, output, stdout)
@@ -119,7 +126,20 @@ def write(store: Store, image: Image, outputs: Sequence[Output], stdout: int, **
             push(image, output.names or image.names, output.compression, output.level, **options)
 
 
-def push(image: Image, names: Iterable[str], compression: str | None, level: int | None, **options: Any) -> None:
+def _local(store: Store, image: Image | ManifestList, dest: str) -> None:
+    """The files of an image; of an index, as docker has it, a folder for each platform."""
+    from buildlib import ManifestList
+
+    if not isinstance(image, ManifestList):
+        store.export_files(image, dest)
+        return
+    for each in image.images:
+        store.export_files(each, os.path.join(dest, str(each.platform).replace("/", "_")))
+
+
+def push(
+    image: Image | ManifestList, names: Iterable[str], compression: str | None, level: int | None, **options: Any
+) -> None:
     """Push the image by each of its names; those that no registry can have are an error."""
     names = list(names)
     if not names:
@@ -137,7 +157,7 @@ def _tar(store: Store, image: Image, dest: str, stdout: int) -> None:
         store.export_files(image, file.fileno())
 
 
-def _archive(store: Store, image: Image, output: Output, stdout: int) -> None:
+def _archive(store: Store, image: Image | ManifestList, output: Output, stdout: int) -> None:
     """An image archive or an OCI layout; ``docker`` without a place goes to the docker daemon."""
     transport = "oci-archive" if output.type == "oci" else "docker-archive"
     names = output.names or image.names
@@ -156,7 +176,12 @@ def _archive(store: Store, image: Image, output: Output, stdout: int) -> None:
 
 
 def _to_stdout(
-    store: Store, image: Image, transport: str, names: Sequence[str], packing: dict[str, Any], stdout: int
+    store: Store,
+    image: Image | ManifestList,
+    transport: str,
+    names: Sequence[str],
+    packing: dict[str, Any],
+    stdout: int,
 ) -> None:
     """An archive is written in no order that a pipe could take, so it is made beside the store first."""
     import shutil
@@ -187,21 +212,23 @@ class _appearing:  # noqa: N801 - used as a function
             os.unlink(self.half)
 
 
-def write_metadata(path: str, image: Image, names: Iterable[str]) -> None:
+def write_metadata(path: str, image: Image | ManifestList, names: Iterable[str]) -> None:
     """The file of ``--metadata-file``, with the fields of docker buildx."""
     import json
 
-    manifest = image.manifest
-    fields = {
-        "containerimage.config.digest": f"sha256:{image.id}",
-        "containerimage.descriptor": {
-            "mediaType": manifest.media_type,
-            "digest": str(manifest.digest),
-            "size": len(manifest.raw),
-            "platform": {"architecture": image.architecture, "os": image.os},
-        },
-        "containerimage.digest": str(manifest.digest),
+    from buildlib import ManifestList
+
+    document = image.index if isinstance(image, ManifestList) else image.manifest
+    described: dict[str, Any] = {
+        "mediaType": document.media_type,
+        "digest": str(document.digest),
+        "size": len(document.raw),
     }
+    fields: dict[str, Any] = {}
+    if not isinstance(image, ManifestList):
+        described["platform"] = {"architecture": image.architecture, "os": image.os}
+        fields["containerimage.config.digest"] = f"sha256:{image.id}"
+    fields |= {"containerimage.descriptor": described, "containerimage.digest": str(document.digest)}
     called = ",".join(names)
     if called:
         fields["image.name"] = called

@@ -43,6 +43,11 @@ class Request(NamedTuple):
     plan: Options = Options()
     platform: Platform | None = None
     """Asked for explicitly; None: what the bases have for this machine."""
+    platforms: tuple[Platform, ...] = ()
+    """Several that were asked for; ``platform`` is the first of them. Their images become one index."""
+    manifest: str = ""
+    """The name of an index to which the images are added."""
+    index_annotations: Mapping[str, str] = {}
     names: tuple[str, ...] = ()
     layers: bool = True
     """A layer for each step, and every step memoised; else one layer for all of a stage."""
@@ -75,3 +80,17 @@ class Request(NamedTuple):
     caching: CacheOptions = CacheOptions()
     access: Callable[[], Any] | None = None
     """Makes the :class:`buildlib.Access` that registries are reached with; asked when one has to be."""
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """What the image, or the index, can be pushed by."""
+        return self.names or ((self.manifest,) if self.manifest else ())
+
+    def for_each_platform(self) -> list[Request]:
+        """The requests of one platform each that it is made of; their images are nameless, the index gets the names."""
+        if not self.platforms:
+            return [self]
+        return [
+            self._replace(platform=one, platforms=(), names=(), plan=self.plan._replace(platform=str(one)))
+            for one in self.platforms
+        ]

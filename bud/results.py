@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bud.request import Request
-    from buildlib import Image, Store
+    from buildlib import Image, ManifestList, Store
     from buildlib.cli.flags import Arguments
 
 
@@ -22,13 +22,13 @@ def extend(request: Request, args: Arguments) -> Request:
     from bud.caching import CacheOptions, check_filters, parse_duration
 
     wanted = [outputs.parse_output(text) for text in args.output]
-    outputs.check(wanted)
+    outputs.check(wanted, several=bool(request.platforms))
     if args.squash and args.squash_all:
         raise UsageError("--squash and --squash-all may not be used together")
     if any(each.dest == outputs.STDOUT for each in wanted) and os.isatty(1):
         raise UsageError("an archive is not written to a terminal", hint="redirect standard output")
     names = dict.fromkeys((*request.names, *outputs.names_of(wanted)))
-    if args.push and not names:
+    if args.push and not names and not request.manifest:
         raise UsageError("--push needs a name to push by", hint="give one with --tag")
     ttl = parse_duration(args.cache_ttl) if args.cache_ttl is not None else None
     check_filters(args.no_cache_filter, [stage.label for stage in request.dockerfile.stages])
@@ -50,7 +50,7 @@ def extend(request: Request, args: Arguments) -> Request:
     )
 
 
-def finish(store: Store, image: Image, names: tuple[str, ...], args: Arguments) -> None:
+def finish(store: Store, image: Image | ManifestList, names: tuple[str, ...], args: Arguments) -> None:
     """Write what was asked for, and print the id unless standard output got something else."""
     from bud import outputs
 

@@ -33,9 +33,9 @@ class StageBuild:
     def __init__(self, build: Build, stage: StagePlan, *, alone: bool) -> None:
         self.number = stage.number
         self.needs = stage.needs
+        self.build = build
+        self.plan = stage
         self.container: WorkingContainer | None = None
-        self._build = build
-        self._stage = stage
         self._at = 0
         """The step that comes next."""
         self._filled = stage.base.kind != "named"
@@ -43,7 +43,7 @@ class StageBuild:
         image = stage.base.kind in ("image", "named")
         self._total = stage.layer_steps + image
         self._shown = int(image)
-        self._label = "" if alone else f"{stage.label} "
+        self._label = build.label + ("" if alone else f"{stage.label} ")
 
     def replay(self) -> bool:
         """Go on as far as the cache has everything; whether that was to the end."""
@@ -67,19 +67,19 @@ class StageBuild:
         if self._cancelled:
             raise errors.Cancelled("the build was cancelled")
         if self.container is None:
-            self.container = self._build.start(self._stage)
+            self.container = self.build.start(self.plan)
             if self._shown:
-                self._build.progress.step(self._title(1, f"FROM {self._stage.base.name}")).end()
+                self.build.progress.step(self._title(1, f"FROM {self.plan.base.name}")).end()
         self.container.only_cached = only_cached
         if self._cancelled:  # before there was a container to tell
             self.container.cancel()
         if not self._filled:
-            self._build.fill(self.container, self._stage.base)
+            self.build.fill(self.container, self.plan.base)
             self._filled = True
-        while self._at < len(self._stage.steps):
-            step = self._stage.steps[self._at]
+        while self._at < len(self.plan.steps):
+            step = self.plan.steps[self._at]
             if isinstance(step, ConfigStep):
-                self._build.invoke(self.container, self._build.compiler.calls(step)[0])
+                self.build.invoke(self.container, self.build.compiler.calls(step)[0])
             else:
                 self._perform(self.container, step, self._title(self._shown + 1, step.title), only_cached)
                 self._shown += 1
@@ -91,16 +91,16 @@ class StageBuild:
 
     def _perform(self, container: WorkingContainer, step: LayerStep, title: str, only_cached: bool) -> None:
         """Do one step that makes a layer; its errors say where in the Dockerfile it stands."""
-        *before, call = self._build.compiler.calls(step)
-        self._build.caching.before(container, self._stage, step, self._build.request.no_cache)
+        *before, call = self.build.compiler.calls(step)
+        self.build.caching.before(container, self.plan, step, self.build.request.no_cache)
         # Of what is only looked up nothing is said before it is known.
-        shown = None if only_cached else self._build.progress.step(title)
+        shown = None if only_cached else self.build.progress.step(title)
         streams: dict[str, Any] = {"stdout": shown, "stderr": shown} if shown and isinstance(step, RunStep) else {}
         problem: str | None = None
         try:
             for one in before:
-                self._build.invoke(container, one)
-            result = self._build.invoke(container, call, **streams)
+                self.build.invoke(container, one)
+            result = self.build.invoke(container, call, **streams)
         except errors.RunError as error:
             problem = error.message
             failure = self._failed(container, step, call, error)
@@ -114,10 +114,10 @@ class StageBuild:
             raise
         finally:
             if problem is not None:
-                (shown or self._build.progress.step(title)).end(error=problem)
+                (shown or self.build.progress.step(title)).end(error=problem)
         cached = result if isinstance(result, bool) else result.cached
-        shown = shown or self._build.progress.step(title)
-        why = self._build.caching.why(container)
+        shown = shown or self.build.progress.step(title)
+        why = self.build.caching.why(container)
         if why:
             shown.say(f"not cached: {why}")
         shown.end(cached=cached)

@@ -284,6 +284,8 @@ def save(
 ) -> ManifestList:
     """Keep an index whose members are in the store, under full references; whole and named, or not at all.
 
+    One without a name is for what is done with it now: the next garbage collection deletes it.
+
     ``instead_of``: only if the name still means that index, else :class:`StoreBusy`.
     """
     from buildlib.image import set_names
@@ -292,16 +294,16 @@ def save(
         store.blobs.add(index.raw)
         store.blobs.sync()
         with store.db.transaction() as conn:
-            now = conn.execute("SELECT image FROM names WHERE name = ?", (names[0],)).fetchone()
+            now = conn.execute("SELECT image FROM names WHERE name = ?", tuple(names[:1]) or (None,)).fetchone()
             if instead_of is not None and (now is None or now[0] != instead_of):
                 raise StoreBusy(f"{names[0]} was changed by another process meanwhile", hint="do it again")
             rows = [(index.digest, digest, member.image, member.origin) for digest, member in members.items()]
             conn.executemany("INSERT OR REPLACE INTO index_members VALUES (?, ?, ?, ?)", rows)
             set_names(conn, index.digest, names)
-    return ManifestList(store, index.digest, names[0])
+    return ManifestList(store, index.digest, names[0] if names else None)
 
 
-def create(store: Store, name: str, images: Sequence[Image | str] = (), *, all: bool = False, access: Any = None,
+def create(store: Store, name: str | None, images: Sequence[Image | str] = (), *, all: bool = False, access: Any = None,
            annotations: Mapping[str, str] | None = None, replace: bool = False) -> ManifestList:  # fmt: skip
     """See :meth:`Store.create_manifest_list`."""
     from buildlib.errors import NameInUse
@@ -309,13 +311,15 @@ def create(store: Store, name: str, images: Sequence[Image | str] = (), *, all: 
     from buildlib.names import normalise
     from buildlib.oci import Index
 
-    full = normalise(name)
-    if not replace and store.db.row("SELECT 1 FROM names WHERE name = ?", (full,)):
-        raise NameInUse(f"{full} is an image or an index already", hint="choose another name", kind="image", name=full)
+    names = [normalise(name)] if name is not None else []
+    for full in names:
+        if not replace and store.db.row("SELECT 1 FROM names WHERE name = ?", (full,)):
+            hint = "choose another name"
+            raise NameInUse(f"{full} is an image or an index already", hint=hint, kind="image", name=full)
     entries: dict[str, Descriptor] = {}
     members: dict[str, Member] = {}
     for image in images:
         found, more = found_entries(store, image, all=all, access=access)
         entries |= {entry.digest: entry for entry in found}
         members |= more
-    return save(store, Index.build(entries.values(), annotations=annotations), members, [full])
+    return save(store, Index.build(entries.values(), annotations=annotations), members, names)

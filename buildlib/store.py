@@ -201,12 +201,13 @@ class Store:
         return ManifestList(self, digest, (called or names or [None])[0])
 
     def create_manifest_list(
-        self, name: str, images: Sequence[Image | str] = (), *, all: bool = False, access: Any = None,
+        self, name: str | None, images: Sequence[Image | str] = (), *, all: bool = False, access: Any = None,
         annotations: Mapping[str, str] | None = None, replace: bool = False,
     ) -> ManifestList:  # fmt: skip
         """A new index called ``name``, of ``images`` as :meth:`ManifestList.add` takes them.
 
-        Raises :class:`NameInUse` when the name means something, unless ``replace``.
+        Without a name it is there until garbage is collected. Raises :class:`NameInUse` when the name means something,
+        unless ``replace``.
         """
         from buildlib.manifest_list import create
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bud.build import Build, Request
+from bud.builds import Builds
 from bud.dockerignore import find, read
 from bud.emit import script
 from bud.progress import Progress
@@ -66,8 +67,8 @@ def test_its_image_and_that_of_its_script(
 ) -> None:
     for store in (built, scripted):
         request = request_of(folder, store)
-    with Build(built, request, Progress(None)) as build:
-        text = script(build)
+    with Builds(built, request, Progress(None)) as builds:
+        text = script(builds)
     with Build(built, request, Progress(None)) as build:
         image = build.run()
     target = build.stages[max(build.stages)].container
@@ -84,9 +85,9 @@ def test_its_image_and_that_of_its_script(
 
 def test_a_script_is_a_program(built: Store, scripted: Store, tmp_path: Path) -> None:
     case = next(folder for folder in CASES if folder.name == "multistage")
-    with Build(built, request_of(case, built), Progress(None)) as build:
-        (tmp_path / "script.py").write_text(script(build))
-        image = build.run()
+    with Builds(built, request_of(case, built), Progress(None)) as builds:
+        (tmp_path / "script.py").write_text(script(builds))
+        image = builds.run()
     root = scripted.root
     scripted.close()
     argv = [sys.executable, str(tmp_path / "script.py"), root]

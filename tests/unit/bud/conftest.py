@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bud.build import Request, build
+from bud.build import Request
+from bud.builds import build
 from bud.dockerignore import find, read
 from bud.plan import Options
 from bud.progress import Progress
 from bud.stages import read_dockerfile
+from buildlib import Image
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from buildlib import Image, Store
+    from buildlib import ManifestList, Store
 
 BASE = "localhost/busybox:latest"
 
@@ -37,6 +39,11 @@ class Builder:
         return Request(read_dockerfile(text.replace("BASE", BASE)), str(self.context), ignore, plan, **options)
 
     def __call__(self, text: str, **options: Any) -> Image:
+        found = self.build(text, **options)
+        assert isinstance(found, Image)
+        return found
+
+    def build(self, text: str, **options: Any) -> Image | ManifestList:
         self.out = StringIO()
         return build(self.store, self.request(text, **options), Progress(self.out))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bud import cli
-from bud.build import Build
+from bud.builds import Builds
 from bud.emit import script
 from bud.progress import Progress
 from bud.request import SecretSource, SshSource
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.root
 
 
 def emit(bud: Builder, text: str, **options: Any) -> str:
-    with Build(bud.store, bud.request(text, **options), Progress(None)) as build:
-        return script(build)
+    with Builds(bud.store, bud.request(text, **options), Progress(None)) as builds:
+        return script(builds)
 
 
 def run(bud: Builder, text: str) -> Image:
