@@ -1,35 +1,16 @@
-"""What one stack of layers has changed against another, from what each layer changed against those below it."""
+"""What stacks of layers hold and change, from what each layer changed against those below it."""
 
 from __future__ import annotations
 
-from collections import namedtuple
+import stat
+
+from buildlib.layer.diff import Change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import NamedTuple
 
     from buildlib.store import Store
-
-    class Change(NamedTuple):
-        """A path that differs."""
-
-        kind: str
-        path: str
-        size: int
-        mode: int
-else:
-    Change = namedtuple("Change", "kind path size mode")
-    Change.__doc__ = """A path (from the root, with a leading "/") that was "added", "changed" or "deleted"; its size in
-    bytes and its mode, both 0 for one that was deleted."""
-
-_THEN = {
-    ("added", "changed"): "added",
-    ("added", "deleted"): None,
-    ("deleted", "added"): "changed",
-    ("changed", "deleted"): "deleted",
-}
-"""What two changes of one path, one after the other, are together; where nothing is said, the later one."""
 
 _BACK = {"added": "deleted", "deleted": "added", "changed": "changed"}
 
@@ -56,21 +37,44 @@ def compare(store: Store, layers: Sequence[str], other: Sequence[str]) -> list[C
     return [result[path] for path in sorted(result)]
 
 
-def changed_above(store: Store, layers: Sequence[str], base: int) -> dict[str, Change]:
-    """What all layers from the number ``base`` on have changed together, by path."""
+def changed_above(store: Store, layers: Sequence[str], base: int, key: str | None = None) -> dict[str, Change]:
+    """What all layers from the number ``base`` on have changed together, by path; last the upper of container ``key``.
+
+    From 0 on, that is all that the stack holds.
+    """
     total: dict[str, Change] = {}
     for position in range(base, len(layers)):
-        args = {"layer": layers[position], "parents": list(layers[:position])}
-        merge(total, (Change(*row) for row in store.worker.call("changes", args)["changes"]))
+        merge(total, changed_by(store, layers[:position], layer=layers[position]))
+    if key is not None:
+        merge(total, changed_by(store, layers, key=key))
     return total
 
 
+def changed_by(store: Store, parents: Sequence[str], **what: str) -> list[Change]:
+    """What one ``layer``, or the upper of the container ``key``, changes of what is below it."""
+    reply = store.worker.call("changes", {**what, "parents": list(parents)})
+    return [Change(path, kind, size, mode) for kind, path, size, mode in reply["changes"]]
+
+
 def merge(total: dict[str, Change], later: Iterable[Change]) -> None:
-    """Let ``total`` be the changes of ``total`` and then ``later``."""
+    """Let ``total`` be the changes of ``total`` and then ``later``, by path. Pure.
+
+    >>> found = {"/a": Change("/a", "added", 1, 0o100644)}
+    >>> merge(found, [Change("/a", "deleted"), Change("/b", "changed", 2, 0o100600)])
+    >>> found
+    {'/b': Change(path='/b', kind='changed', size=2, mode=33152)}
+    """
     for change in later:
         before = total.get(change.path)
-        kind = _THEN.get((before.kind, change.kind), change.kind) if before else change.kind
-        if kind is None:
-            del total[change.path]
-        else:
-            total[change.path] = change._replace(kind=kind)
+        was_new = before is not None and before.kind == "added"
+        if before is not None and stat.S_ISDIR(before.mode) and not stat.S_ISDIR(change.mode):
+            below = f"{change.path}/"
+            for path in [path for path in total if path.startswith(below)]:
+                del total[path]
+        if change.kind == "deleted":
+            if was_new:
+                del total[change.path]
+                continue
+        elif before is not None:
+            change = change._replace(kind="added" if was_new else "changed")
+        total[change.path] = change

@@ -9,10 +9,14 @@ from buildlib.errors import DigestMismatch, FormatError, StoreBusy, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import Any, NamedTuple
+    from typing import IO, Any, NamedTuple
 
+    from buildlib.container.run import RunResult
+    from buildlib.layer.diff import Change
     from buildlib.oci import Digest, History, ImageConfig, Manifest, Platform
+    from buildlib.path import Path
     from buildlib.store import Store
+    from buildlib.survey import File, Survey
 
     class Removed(NamedTuple):
         """What a removal did."""
@@ -145,7 +149,46 @@ class Image:
 
     # --- what can be done with it -------------------------------------------------------------------------------------
 
-    def diff(self, other: Image | None = None) -> list[Any]:
+    def run(self, command: str | Sequence[str], **options: Any) -> RunResult:
+        """Run a command in a container of its own, which is then thrown away with all that it has written.
+
+        Options, result and errors are those of :meth:`WorkingContainer.run`; but the output is in the result, unless
+        ``capture`` is False.
+        """
+        with self.store.from_image(self, temporary=True) as container:
+            return container.run(command, **{"capture": True, **options})
+
+    def path(self, path: str) -> Path:
+        """A path in it, to be read as those of :mod:`pathlib`."""
+        from buildlib.path import Path
+
+        return Path(self.store, path, self.layers)
+
+    def open(self, path: str, mode: str = "r", encoding: str | None = None) -> IO[Any]:
+        """A file in it, to be read as :func:`open` does it: text, or bytes with mode "rb".
+
+        Raises :class:`NotFound`, :class:`CopyError`, :class:`UsageError` for a mode that writes.
+        """
+        if mode not in ("r", "rt", "rb"):
+            raise UsageError(f"an image can't be opened with mode {mode!r}", hint="it never changes: r, rt or rb")
+        file = self.path(path).open()
+        if mode == "rb":
+            return file
+        import io
+
+        return io.TextIOWrapper(file, encoding=encoding or "utf-8")
+
+    def files(self) -> tuple[File, ...]:
+        """All that it shows, by path."""
+        return self.survey().files
+
+    def survey(self) -> Survey:
+        """Where its bytes are: layers, files, and what upper layers hide of lower ones."""
+        from buildlib.survey import survey
+
+        return survey(self.store, self.layers, self.history)
+
+    def diff(self, other: Image | None = None) -> list[Change]:
         """What this image has changed against ``other`` (against nothing: all that it holds), sorted by path.
 
         A path that both changed above their common layers is listed as changed without looking into it.

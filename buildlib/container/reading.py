@@ -6,28 +6,35 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Sequence
+    from typing import BinaryIO
 
     from buildlib.container import WorkingContainer
+    from buildlib.layer.diff import Change
+    from buildlib.store import Store
 
 
 def read_file(container: WorkingContainer, path: str, limit: int) -> bytes:
     """See :meth:`WorkingContainer.read_file`."""
     with container.lock:
         container.refresh()
-        fd = os.memfd_create("read", os.MFD_CLOEXEC)
-        try:
-            args = {"parents": list(container.layers), "key": _key(container), "path": path, "limit": limit}
-            container.store.worker.call("read", args, (fd,))
-            size = os.fstat(fd).st_size
-            os.lseek(fd, 0, os.SEEK_SET)
-            with open(fd, "rb", closefd=False) as file:
-                return file.read(size)
-        finally:
-            os.close(fd)
+        with open_file(container.store, path, container.layers, own_key(container), limit) as file:
+            return file.read()
 
 
-def _key(container: WorkingContainer) -> str | None:
+def open_file(store: Store, path: str, layers: Sequence[str], key: str | None = None, limit: int = 1 << 40) -> BinaryIO:
+    """A copy in memory of the file ``path`` in a stack of layers, with the upper of the container ``key`` on top."""
+    fd = os.memfd_create("file", os.MFD_CLOEXEC)
+    try:
+        store.worker.call("read", {"parents": list(layers), "key": key, "path": path, "limit": limit}, (fd,))
+        os.lseek(fd, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(fd)
+        raise
+    return open(fd, "rb")
+
+
+def own_key(container: WorkingContainer) -> str | None:
     """The container's id where there is something of its own on disk."""
     from buildlib.container.performing import upper_of
     from buildlib.container.state import CLEAN
@@ -35,44 +42,14 @@ def _key(container: WorkingContainer) -> str | None:
     return container.id if container.state.upper != CLEAN and os.path.lexists(upper_of(container)) else None
 
 
-def diff(container: WorkingContainer) -> list[Any]:
+def diff(container: WorkingContainer) -> list[Change]:
     """See :meth:`WorkingContainer.diff`."""
+    from buildlib.comparison import changed_above
+
     with container.lock:
         container.refresh()
-        layers, base = container.layers, container.state.base_layers
-        steps = [({"layer": layer}, layers[:index]) for index, layer in enumerate(layers) if index >= base]
-        if (key := _key(container)) is not None:
-            steps.append(({"key": key}, layers))
-        found: dict[str, Any] = {}
-        for what, parents in steps:
-            reply = container.store.worker.call("changes", {**what, "parents": list(parents)})
-            merge(found, reply["changes"])
-    from buildlib.layer.diff import Change
-
-    return [Change(path, kind, size, mode) for path, (kind, _, size, mode) in sorted(found.items())]
-
-
-def merge(found: dict[str, Any], changes: list[list[Any]]) -> None:
-    """Take the changes of the next layer into what those below it have changed, by path. Pure.
-
-    >>> found = {"/a": ["added", "/a", 1, 0o644]}
-    >>> merge(found, [["deleted", "/a", 0, 0], ["changed", "/b", 2, 0o600]])
-    >>> found
-    {'/b': ['changed', '/b', 2, 384]}
-    """
-    for kind, path, size, mode in changes:
-        before = found.get(path)
-        was_new = before is not None and before[0] == "added"
-        if kind == "deleted":
-            below = f"{path}/"
-            for other in [other for other in found if other.startswith(below)]:
-                del found[other]
-            if was_new:
-                del found[path]
-                continue
-        elif before is not None:
-            kind = "added" if was_new else "changed"
-        found[path] = [kind, path, size, mode]
+        found = changed_above(container.store, container.layers, container.state.base_layers, own_key(container))
+    return [found[path] for path in sorted(found)]
 
 
 def _target(container: WorkingContainer) -> str:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import os
 import stat
 
-from attrs import frozen
-
 from buildlib.errors import from_os_error
 from buildlib.layer import whiteout
 from buildlib.layer.merged import Merged
 from buildlib.layer.walk import ROOT, walk
+from buildlib.oci.value import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-
-@frozen
-class Change:
+class Change(NamedTuple):
     """A ``path`` (from the root, with a leading "/") that was "added", "changed" or "deleted".
 
     ``size`` in bytes, of files only, and ``mode`` with its type bits (``st_mode``); both 0 for what was deleted.

@@ -156,3 +156,19 @@ def test_an_image_that_was_removed_reads_as_missing(store, by_hand):
     with pytest.raises(NotFound):
         _ = fresh.config
     assert fresh.layers == fresh.names == ()
+
+
+@pytest.mark.root
+def test_a_directory_that_goes_takes_what_is_in_it_out_of_a_comparison(store, busybox_image):
+    with store.from_image(busybox_image) as c:
+        c.run("mkdir -p /d/sub; echo 1 > /d/sub/f")
+        first = c.commit()
+        c.run("echo 2 > /d/sub/g; mkdir /e; echo 3 > /e/f")
+        second = c.commit()
+        c.run("rm -r /d /e")
+        third = c.commit()
+    assert [(change.kind, change.path) for change in third.diff(busybox_image) if change.path != "/"] == []
+    assert [(change.kind, change.path) for change in third.diff(first) if change.path != "/"] == [("deleted", "/d")]
+    assert [(change.kind, change.path) for change in second.diff(first) if change.path != "/"] == [
+        ("changed", "/d"), ("changed", "/d/sub"), ("added", "/d/sub/g"), ("added", "/e"), ("added", "/e/f"),
+    ]  # fmt: skip

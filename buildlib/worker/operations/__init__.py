@@ -28,6 +28,7 @@ OPERATIONS = {
     "extract": "buildlib.worker.operations.extract",
     "files": "buildlib.worker.operations.files",
     "fill": "buildlib.worker.operations.fill",
+    "look": "buildlib.worker.operations.look",
     "measure": "buildlib.worker.operations.measure",
     "merge": "buildlib.worker.operations.merge",
     "mkdir": "buildlib.worker.operations.mkdir",
@@ -40,7 +41,7 @@ OPERATIONS = {
     "umount": "buildlib.worker.operations.umount",
 }
 
-PRIVATE = frozenset({"changes", "copy", "digest", "files", "mkdir", "read", "squash"})
+PRIVATE = frozenset({"changes", "copy", "digest", "files", "look", "mkdir", "read", "squash"})
 """Operations that get a mount namespace of their own; see :class:`~buildlib.worker.workspace.Workspace`."""
 
 CONTAINED = frozenset({"run"})
