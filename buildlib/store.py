@@ -15,7 +15,7 @@ from buildlib.leases import Lease, Leases
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from buildlib.cache import Cache
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from buildlib.manifest_list import ManifestList
     from buildlib.oci import Descriptor, Platform
     from buildlib.repush import There
+    from buildlib.tier import Choice
     from buildlib.worker import Worker
 
 SYSTEM_ROOT = "/var/lib/buildlib"
@@ -41,8 +42,12 @@ FOLDERS = ("blobs", "blobs/sha256", "layers", "containers", "caches", "tmp", "lo
 
 
 def default_root() -> str:
-    """Where a store lies when nobody says otherwise: one for root, one in the home of each other user."""
-    return SYSTEM_ROOT if os.geteuid() == 0 else os.path.expanduser(USER_ROOT)
+    """Where a store lies when nobody says otherwise: one for root, one in the home of each other user.
+
+    Who is root in a user namespace only, as in ``buildlib unshare``, has no place outside its home.
+    """
+    there = SYSTEM_ROOT if os.path.exists(SYSTEM_ROOT) else os.path.dirname(SYSTEM_ROOT)
+    return SYSTEM_ROOT if os.geteuid() == 0 and os.access(there, os.W_OK) else os.path.expanduser(USER_ROOT)
 
 
 class Store:
@@ -51,7 +56,10 @@ class Store:
     Thread-safe, also after a fork (the child has a worker of its own). Several processes may have it open at once.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(
+        self, root: str, driver: str | None = None, isolation: str | None = None,
+        notice: Callable[[Choice], None] | None = None,
+    ) -> None:  # fmt: skip
         self.root = os.path.abspath(root)
         self.tmp = f"{self.root}/tmp"  # noqa: S108 - a folder of the store
         self._lock = threading.RLock()
@@ -60,17 +68,25 @@ class Store:
         self._layers: Layers | None = None
         self._blobs: ContentStore | None = None
         self._cache: Cache | None = None
+        self._forced = (driver or None, isolation or None)
+        self._notice = notice
+        self._choice: Choice | None = None
         self._make_folders()
         self.db = Database(f"{self.root}/db.sqlite")
         self.leases = Leases(self.db)
 
     @classmethod
-    def open(cls, root: str | None = None) -> Store:
+    def open(
+        cls, root: str | None = None, *, driver: str | None = None, isolation: str | None = None,
+        notice: Callable[[Choice], None] | None = None,
+    ) -> Store:  # fmt: skip
         """Open the store at ``root``, made if it is not there; by default the one of this user.
 
+        ``driver`` (overlay, fuse, copy) and ``isolation`` (oci, rootless, chroot) force what is otherwise the best that
+        this machine allows; ``notice`` is called with the choice when something is lost by it that was not known yet.
         Raises :class:`StoreError` for a folder that can't be used, or a store of a newer version.
         """
-        return cls(root if root is not None else default_root())
+        return cls(root if root is not None else default_root(), driver, isolation, notice)
 
     def _make_folders(self) -> None:
         try:
@@ -127,8 +143,23 @@ class Store:
             if self._worker is None or self._worker[0] != os.getpid():
                 from buildlib import worker
 
-                self._worker = (os.getpid(), worker.start(self.root))
+                self._worker = (os.getpid(), worker.start(self.root, self.tier.tier))
             return self._worker[1]
+
+    @property
+    def tier(self) -> Choice:
+        """How the worker stacks layers and shuts commands in, and what is lost by it.
+
+        Raises :class:`UsageError` where what is forced can't be had.
+        """
+        with self._lock:
+            if self._choice is None:
+                from buildlib.tier import choose
+
+                self._choice = choose(self.root, *self._forced)
+                if self._choice.fresh and self._choice.losses and self._notice is not None:
+                    self._notice(self._choice)
+            return self._choice
 
     def lease(self, *resources: str, note: Any = None, exclusive: bool = False) -> Lease:
         """A lease: while this process lives and has not left the block, nobody sweeps or collects ``resources``."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 
-from buildlib.linux.libc import LIBC, check
+from buildlib.linux.libc import CLONE3, LIBC, check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +40,31 @@ def unshare(flags: int) -> None:
 def setns(fd: int, flags: int = 0) -> None:
     """Join the namespace that ``fd`` (a file of /proc/…/ns, or a pidfd with ``flags``) names (setns(2))."""
     check(LIBC.setns(fd, flags))
+
+
+# The library's syscall(2) as a function that keeps the interpreter's lock, as os.fork() does.
+_syscall = ctypes.PyDLL(None, use_errno=True).syscall
+_syscall.restype = ctypes.c_long
+
+
+def fork_into(flags: int) -> int:
+    """fork(2) whose child is in new namespaces (CLONE_NEW… bits), while this process stays where it is (clone3(2)).
+
+    After unshare(2) the way back, setns(2), would need rights over the namespace that was left. Only for a process with
+    one thread. Raises ``OSError``.
+    """
+    python = ctypes.pythonapi
+    arguments = (ctypes.c_uint64 * 8)(flags, 0, 0, 0, signal.SIGCHLD)  # struct clone_args
+    python.PyOS_BeforeFork()
+    pid = int(_syscall(ctypes.c_long(CLONE3), ctypes.byref(arguments), ctypes.c_long(ctypes.sizeof(arguments))))
+    if pid == 0:
+        python.PyOS_AfterFork_Child()
+        return 0
+    number = ctypes.get_errno()
+    python.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise OSError(number, os.strerror(number))
+    return pid
 
 
 def set_domainname(name: str) -> None:

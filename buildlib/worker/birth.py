@@ -1,18 +1,21 @@
 """How a worker comes into the world, and with which rights: the one place that decides about namespaces and ids.
 
-As root it stays in the mount namespace of its client, so that what ``mount`` mounts is there for all to see; each
-request that mounts anything else gets a namespace of its own, which ends with it.
+As root it stays in the mount namespace of its client, so that what ``mount`` mounts is there for all to see; without,
+it enters a user namespace in which it is root, and a mount namespace below that. Each request that mounts anything else
+gets a namespace of its own, which ends with it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from functools import cache
 
-from buildlib.errors import WorkerError
+from buildlib.errors import BuildlibError, WorkerError
 from buildlib.linux import process
 from buildlib.worker.tier import adopt, pack, unpack
 
@@ -20,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from buildlib.worker.tier import Tier
+    from buildlib.worker.tier import Ids, Tier
 
 CONTROL = 3
 """The descriptor on which an executed worker finds its control socket."""
@@ -69,10 +72,15 @@ def _live(control: socket.socket, client: int, root: str, tier: Tier) -> NoRetur
     try:
         _leave_the_client(control.fileno())
         adopt(tier)
+        if tier.ids != "host":
+            _enter_user_namespace(tier.ids)
         from buildlib.worker.server import serve
 
         serve(control, client, root)
         code = 0
+    except BuildlibError as error:
+        with suppress(OSError):  # the client reads it when it finds that we are gone
+            control.send(json.dumps(error.to_dict()).encode())
     except BaseException:
         import traceback
 
@@ -80,6 +88,23 @@ def _live(control: socket.socket, client: int, root: str, tier: Tier) -> NoRetur
     finally:
         # Nothing of the client's frames, buffers and exit handlers may run here a second time.
         os._exit(code)
+
+
+def _enter_user_namespace(ids: Ids) -> None:
+    from buildlib.linux import namespaces, subids, userns
+
+    uid, gid = os.getuid(), os.getgid()
+    maps = subids.own(uid, gid)
+    if ids == "range":
+        maps = subids.with_subordinates(uid, gid, subids.user_name(uid))
+    try:
+        userns.enter(maps, namespaces.NEWNS)
+    except OSError as error:
+        raise WorkerError(
+            f"the kernel refuses a user namespace: {error.strerror}", hint="`buildlib info` shows what it allows"
+        ) from error
+    except userns.MapFailed as error:
+        raise WorkerError(f"the subordinate ids can't be mapped: {error}") from error
 
 
 def run_executed(root: str, client: int, tier: str) -> NoReturn:

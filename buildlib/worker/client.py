@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from buildlib.errors import BuildlibError
     from buildlib.worker.tier import Tier
 
 
@@ -39,6 +40,7 @@ class Worker:
         self._owner = os.getpid()
         self._lock = threading.Lock()
         self._status: int | None = None
+        self._said: bytes | None = None
 
     def submit(self, op: str, args: Mapping[str, Any], fds: Sequence[int] = ()) -> Pending:
         """Have ``op`` done and go on. Descriptors are duplicated: the caller may close its own at once.
@@ -109,10 +111,26 @@ class Worker:
         code = os.waitstatus_to_exitcode(self._status)
         return f"it was ended by signal {-code}" if code < 0 else f"it exited with {code}"
 
-    def _gone(self, op: str) -> WorkerError:
+    def _gone(self, op: str) -> BuildlibError:
         # Its sockets close a moment before it can be waited for.
         how = self._wait(1.0) or "it does not answer"
+        said = self._last_words()
+        if said is not None:
+            return said
         return WorkerError(f"{op}: the worker process {self.pid} is gone: {how}", hint="open the store again")
+
+    def _last_words(self) -> BuildlibError | None:
+        """Why the worker could not begin its life, where it came to saying so."""
+        import json
+        import socket
+
+        with self._lock:
+            if self._said is None:
+                try:
+                    self._said = self._control.recv(1 << 16, socket.MSG_DONTWAIT)
+                except OSError:
+                    self._said = b""
+        return from_dict(json.loads(self._said)) if self._said else None
 
 
 class Pending:

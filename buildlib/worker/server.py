@@ -32,7 +32,6 @@ class Server:
         self.control = control
         self.root = root
         self.client = os.pidfd_open(client)
-        self.home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         birth.in_user_namespace()  # once here is never again in a child
         self.children: list[Child] = []
         self.watched: dict[int, Callable[[], None]] = {}
@@ -125,18 +124,15 @@ class Server:
             wire.send(sock, answer)
         sock.close()
 
-    def _fork(self, *, contained: bool = False) -> int:
+    @staticmethod
+    def _fork(*, contained: bool = False) -> int:
         # A child that is cancelled before it has a handler shall not miss it: it unblocks the signal when it has one.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         pid = -1
         try:
-            if contained:
-                namespaces.unshare(namespaces.NEWPID)
-            pid = os.fork()
+            pid = namespaces.fork_into(namespaces.NEWPID) if contained else os.fork()
         finally:
             if pid != 0:
-                if contained:  # only the child is in there; the next one gets another
-                    namespaces.setns(self.home, namespaces.NEWPID)
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         return pid
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
+from buildlib.linux import mount
 from buildlib.oci.value import frozen
 from buildlib.sandbox.target import mount_point
 
@@ -45,7 +47,28 @@ class Devices:
 def _make(parent: int, node: Device) -> None:
     name = os.path.basename(node.path)
     mode = 0o666 if node.file_mode is None else node.file_mode & 0o7777
-    os.mknod(name, _KINDS[node.type] | 0o600, os.makedev(node.major, node.minor), dir_fd=parent)
+    try:
+        os.mknod(name, _KINDS[node.type] | 0o600, os.makedev(node.major, node.minor), dir_fd=parent)
+    except PermissionError:  # in a user namespace nobody makes device nodes; that of the machine is shown instead
+        _show(parent, name, node)
+        return
     if node.uid or node.gid:
         os.chown(name, node.uid or 0, node.gid or 0, dir_fd=parent, follow_symlinks=False)
     os.chmod(name, mode, dir_fd=parent)
+
+
+def _show(parent: int, name: str, node: Device) -> None:
+    """Bind the machine's own node of this path, if it is the same device; it keeps its owner and mode."""
+    fd = os.open(node.path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        info = os.fstat(fd)
+        if (stat.S_IFMT(info.st_mode), info.st_rdev) != (_KINDS[node.type], os.makedev(node.major, node.minor)):
+            raise OSError(errno.EPERM, "without root only a device node of this machine can be had", node.path)
+        os.mknod(name, stat.S_IFREG | 0o600, dir_fd=parent)
+        shown = mount.open_tree("", dir_fd=fd, recursive=False)
+    finally:
+        os.close(fd)
+    try:
+        mount.move_mount(shown, name, dir_fd=parent)
+    finally:
+        os.close(shown)

@@ -138,7 +138,7 @@ class Identity:
         own = caps.get_permitted()
         caps.drop_bounding(caps.mask(self.bounding))
         process.prctl(process.PR_SET_KEEPCAPS, 1)
-        os.setgroups(self.additional_gids)
+        _set_groups(self.additional_gids)
         os.setresgid(self.gid, self.gid, self.gid)
         os.setresuid(self.uid, self.uid, self.uid)
         process.prctl(process.PR_SET_KEEPCAPS, 0)
@@ -148,6 +148,17 @@ class Identity:
             effective=caps.mask(self.effective) & permitted, permitted=permitted, inheritable=inheritable
         )
         caps.set_ambient(caps.mask(self.ambient) & permitted & inheritable)
+
+
+def _set_groups(gids: tuple[int, ...]) -> None:
+    try:
+        os.setgroups(gids)
+    except PermissionError:
+        # In a user namespace with one id nobody may (user_namespaces(7), "/proc/pid/setgroups"); there are no groups to
+        # be in either.
+        with open("/proc/self/setgroups", "rb") as file:
+            if file.read().strip() != b"deny":
+                raise
 
 
 @frozen
