@@ -7,22 +7,51 @@ reads can start, print its rows and be gone in a few milliseconds.
 from __future__ import annotations
 
 import os
+import sys
 from _thread import allocate_lock
 from _weakref import ref
 
 from buildlib.errors import StoreBusy, StoreError, StoreFull
 
+
+def _import_sqlite() -> ModuleType:
+    """The module under sqlite3, which for its cache of statements imports functools, and uses ``lru_cache`` of it.
+
+    Where nobody needs functools (threading does, so there is one thread), it gets that and no more.
+    """
+    if "functools" in sys.modules:
+        import _sqlite3
+
+        return _sqlite3
+    from _functools import _lru_cache_wrapper  # type: ignore[import-not-found]  # what CPython calls it
+
+    class _Functools:
+        @staticmethod
+        def lru_cache(size: int) -> Callable[[object], object]:
+            return lambda prepare: _lru_cache_wrapper(prepare, size, False, tuple)
+
+    modules: dict[str, Any] = sys.modules
+    modules["functools"] = _Functools
+    try:
+        import _sqlite3
+    finally:
+        del modules["functools"]
+    return _sqlite3
+
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from threading import local
+    from types import ModuleType
     from typing import Any
 else:
     # What these modules are made of, without what they add: datetime, collections and functools are a quarter of the
     # time in which a verb that lists something has come and gone.
-    import _sqlite3 as sqlite3
     from _thread import _local as local
+
+    sqlite3 = _import_sqlite()
 
 VERSION = 4
 """Schema version, kept in ``PRAGMA user_version``; a newer store is refused, an older one migrated."""

@@ -175,3 +175,17 @@ def test_opening_on_a_full_disk_says_so(tiny_disk):
     fill(tiny_disk)
     with pytest.raises(StoreFull):
         Database(f"{tiny_disk}/db.sqlite")
+
+
+def test_imported_first_it_leaves_functools_for_others_to_import_whole(db):
+    code = (
+        "import sys; from buildlib.database import Database; db = Database(sys.argv[1])\n"
+        "assert [db.row('SELECT ?', (n,)) for n in (1, 2)] == [(1,), (2,)]\n"
+        "print('functools' in sys.modules)\n"
+        "import functools, sqlite3; print(functools.cache, sqlite3.connect(':memory:').execute('SELECT 3').fetchone())"
+    )
+    ran = subprocess.run([sys.executable, "-S", "-c", code, db.path], stdout=subprocess.PIPE, text=True, check=True,
+                         env={"PYTHONPATH": os.pathsep.join(sys.path)})  # fmt: skip
+    before, after = ran.stdout.splitlines()
+    assert before == "False"
+    assert after.startswith("<function cache") and after.endswith("(3,)")
