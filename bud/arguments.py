@@ -57,7 +57,7 @@ def is_here(args: Arguments) -> bool:
 
 
 @contextmanager
-def fetched(store: Store, args: Arguments) -> Iterator[Request]:
+def fetched(store: Store, args: Arguments, text: bytes | None = None) -> Iterator[Request]:
     """The request with a context that is fetched, or read from standard input, for the length of the block."""
     from bud.logins import authorization
 
@@ -65,11 +65,15 @@ def fetched(store: Store, args: Arguments) -> Iterator[Request]:
     keep_git_dir = _build_args(args).get("BUILDKIT_CONTEXT_KEEP_GIT_DIR") in ("1", "true") or None
     login = authorization([given], secrets)
     with store.context(0 if given == STDIN else given, authorization=login, keep_git_dir=keep_git_dir) as context:
-        yield request_of(args, context.path, only=context.file)
+        yield request_of(args, context.path, only=context.file, text=text)
 
 
-def request_of(args: Arguments, folder: str | None = None, only: str | None = None) -> Request:
+def request_of(
+    args: Arguments, folder: str | None = None, only: str | None = None, text: bytes | None = None
+) -> Request:
     """The request for a context in ``folder``, by default the one that was given; ``only``: the one file in it.
+
+    ``text`` is the Dockerfile, where it is not to be read from anywhere.
 
     Raises :class:`UsageError`, and :class:`bud.errors.DockerfileError` for what is wrong with the Dockerfile.
     """
@@ -79,7 +83,10 @@ def request_of(args: Arguments, folder: str | None = None, only: str | None = No
     from buildlib import Platform
 
     context = folder if folder is not None else _folder(where(args))
-    path, data, name = _dockerfile(context, args.file or only, is_fetched=folder is not None)
+    if text is not None:
+        path, data, name = None, text, "Dockerfile"
+    else:
+        path, data, name = _dockerfile(context, args.file or only, is_fetched=folder is not None)
     if only is not None and args.file is None:
         os.unlink(os.path.join(context, only))  # it was the Dockerfile, and nothing else is there
     dockerfile = read_dockerfile(data, name)

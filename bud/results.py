@@ -50,8 +50,8 @@ def extend(request: Request, args: Arguments) -> Request:
     )
 
 
-def finish(store: Store, image: Image | ManifestList, names: tuple[str, ...], args: Arguments) -> None:
-    """Write what was asked for, and print the id unless standard output got something else."""
+def write(store: Store, image: Image | ManifestList, names: tuple[str, ...], args: Arguments) -> bool:
+    """Write what was asked for; whether standard output got it."""
     from bud import outputs
 
     wanted = [outputs.parse_output(text) for text in args.output]
@@ -65,7 +65,12 @@ def finish(store: Store, image: Image | ManifestList, names: tuple[str, ...], ar
     if args.iidfile is not None:
         with open(args.iidfile, "w", encoding="ascii") as file:
             file.write(f"sha256:{image.id}")
-    elif not any(each.dest == outputs.STDOUT for each in wanted):
+    return any(each.dest == outputs.STDOUT for each in wanted)
+
+
+def finish(store: Store, image: Image | ManifestList, names: tuple[str, ...], args: Arguments) -> None:
+    """The same, and print the id unless it is in a file or standard output got something else."""
+    if not write(store, image, names, args) and args.iidfile is None:
         sys.stdout.write(f"{image.id}\n")
         sys.stdout.flush()
 

@@ -63,6 +63,7 @@ __all__ = [
     "Store",
     "Tmpfs",
     "WorkingContainer",
+    "build",
     "can_run",
     "copy_image",
     "delete_image",
@@ -132,6 +133,27 @@ def from_(
     this process, and is closed at its end.
     """
     return (store or _shared_store()).from_image(image, name, **options)
+
+
+def build(
+    context: str = ".", *, text: str | None = None, progress: Any = None, store: Store | None = None, **flags: Any
+) -> Image | ManifestList:
+    """Build the image that a Dockerfile describes, and return it; an index for several platforms.
+
+    ``context`` is what COPY takes from: a folder, a git repository with ``#ref:folder``, or the URL of an archive.
+    The Dockerfile is the one in it, or the path ``file``, or ``text``. All other keywords are the flags of ``bud``
+    with values as Python has them: ``tag=["app:1"]``, ``build_arg={"VERSION": "2"}``, ``target="test"``,
+    ``secret=["id=token,env=TOKEN"]``. ``progress``: "plain" or "auto" tells on stderr how it goes on; or an object
+    with the methods of ``bud.progress.Progress``. Without ``store`` it is that of :func:`from_`.
+
+    Raises :class:`UsageError`, ``bud.errors.DockerfileError`` (file, line and what was expected), and for a RUN that
+    failed :class:`RunError`, whose ``container`` is there to be looked at.
+    """
+    from importlib.metadata import entry_points
+
+    (builder,) = entry_points(group="buildlib.builders", name="dockerfile")
+    image: Image | ManifestList = builder.load()(store or _shared_store(), context, text, progress, flags)
+    return image
 
 
 _shared: list[Store] = []
