@@ -76,6 +76,8 @@ class Compiler:
 
     def _config(self, step: ConfigStep) -> Call:
         changes = {name: dict(value) if name in ("env", "labels") else value for name, value in step.changes}
+        if any(path.endswith("-") for path in changes.get("volumes") or ()):  # by itself, that would remove one
+            changes["volumes"] = {path: {} for path in changes["volumes"]}
         return Call("config", (), {**changes, **(_said(step.created_by) if step.created_by is not None else {})})
 
     def _workdir(self, step: WorkdirStep) -> list[Call]:

@@ -70,7 +70,6 @@ VERB = Verb(
         Flag("http-proxy", "hand the proxy variables of the environment to RUN", kind=BOOL, default=True),
         Flag("ignorefile", "the ignore file, instead of .dockerignore", metavar="FILE"),
         Flag("iidfile", "write the id of the image to this file instead of stdout", metavar="FILE"),
-        Flag("isolation", "accepted; there is one kind", metavar="KIND", env="BUILDAH_ISOLATION", no_op=True),
         Flag("jobs", "how many stages are built at once, by default one a processor; 0: all that can be", kind=NUMBER,
              metavar="N"),
         Flag("label", "a label of the image, KEY=VALUE", kind=EACH, metavar="KEY=VALUE"),
@@ -170,7 +169,7 @@ def _report(error: BuildlibError) -> int:
 def _build(args: Arguments) -> int:
     from bud import arguments
     from bud.errors import StepFailed
-    from buildlib import Store
+    from buildlib.cli.place import open_store
 
     if args.check:
         args.values["check"] = "json" if args.format == "json" else "text"
@@ -179,7 +178,7 @@ def _build(args: Arguments) -> int:
     # What is wrong with a folder, a Dockerfile or a flag is found before there is a store.
     request = arguments.request_of(args) if arguments.is_here(args) else None
     try:
-        with Store.open(args.root or None) as store:
+        with open_store(args) as store:
             if request is not None:
                 return _with(store, request, args)
             with arguments.fetched(store, args) as request:

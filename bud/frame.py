@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from unicodedata import combining, east_asian_width
 
+from bud import progress
 from bud.errors import visible
 
 TYPE_CHECKING = False
@@ -45,7 +46,9 @@ class StepState:
         """How it stands."""
         if self.ended is None:
             return RUNNING
-        return FAILED if self.error is not None else CACHED if self.cached else DONE
+        if self.error is not None:
+            return CANCELED if self.error == progress.CANCELED else FAILED
+        return CACHED if self.cached else DONE
 
     def printed(self, text: str) -> None:
         """A piece of output."""
@@ -74,7 +77,7 @@ def frame(
     lines = [(HEADER, fit(head, width))]
     if finished:
         for step in steps:
-            lines += _lines(step, now, width, TAIL if step.error is not None else 0, finished=True)
+            lines += _lines(step, now, width, TAIL if step.kind == FAILED else 0, finished=True)
         return lines
     room = max(height - 1, 1)
     running = [step for step in steps if step.ended is None][-room:]

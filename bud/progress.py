@@ -9,6 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
+CANCELED = "CANCELED"
+"""The "error" of a step that was ended, because another one failed or the user wished it."""
+
 
 class Progress:
     """Writes to a text stream, or nowhere when there is none. Thread-safe: steps go on at the same time."""
@@ -70,9 +73,17 @@ class StepProgress:
         """A stream has this; lines are shown at once anyway."""
 
     def end(self, *, cached: bool = False, error: str | None = None) -> None:
-        """The step is over."""
+        """The step is over; ``error`` may be :data:`CANCELED`."""
+        self.end_line()
+        self.say(f"{self.outcome_of(cached, error)}\n")
+
+    def end_line(self) -> None:
+        """Show what was printed without a line end."""
         if self._line:
             self.write("\n")
-        seconds = time.monotonic() - self._began
-        how = f"ERROR: {error}" if error is not None else "CACHED" if cached else f"DONE {seconds:.1f}s"
-        self.say(f"{how}\n")
+
+    def outcome_of(self, cached: bool, error: str | None) -> str:
+        """How it ended, in words."""
+        if error is not None:
+            return error if error == CANCELED else f"ERROR: {error}"
+        return "CACHED" if cached else f"DONE {time.monotonic() - self._began:.1f}s"

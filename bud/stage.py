@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bud.errors import StepFailed
+from bud.progress import CANCELED
 from bud.steps import ConfigStep, RunStep
 from buildlib import errors
 
@@ -110,7 +111,7 @@ class StageBuild:
             problem = error.message
             raise step.at.error(error.message, hint=error.hint) from error
         except BaseException as error:
-            problem = None if isinstance(error, errors.NotCached) else "it was ended"
+            problem = None if isinstance(error, errors.NotCached) else _how_it_ended(error)
             raise
         finally:
             if problem is not None:
@@ -138,3 +139,10 @@ class StageBuild:
         failure.container = container
         failure.call = call
         return failure
+
+
+def _how_it_ended(error: BaseException) -> str:
+    """What progress says of a step that neither succeeded nor failed by itself."""
+    if isinstance(error, errors.Cancelled | KeyboardInterrupt):
+        return CANCELED
+    return error.message if isinstance(error, errors.BuildlibError) else repr(error)

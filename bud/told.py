@@ -1,4 +1,4 @@
-"""Which way a build is told: live on a terminal, in plain lines, as JSON, or not at all."""
+"""Which way a build is told: live on a terminal, in plain lines (in groups on GitHub), as JSON, or not at all."""
 
 from __future__ import annotations
 
@@ -39,4 +39,8 @@ def _of(kind: str, out: TextIO, environ: Mapping[str, str]) -> Progress:
 
         if available():
             return LiveProgress(out, color=not environ.get("NO_COLOR"))
+    if environ.get("GITHUB_ACTIONS") == "true":
+        from bud.groups import GroupedProgress
+
+        return GroupedProgress(out)
     return Progress(out)

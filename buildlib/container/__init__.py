@@ -323,9 +323,9 @@ class WorkingContainer:
         """Set fields of the config, those of :data:`buildlib.container.config.FIELDS`; None clears one.
 
         ``env``, ``labels`` and ``annotations`` are added to ("K=V", {"K": "V"}; "K-" or a value of None removes, "-"
-        removes all), and so are ``ports``, ``volumes``, ``os_features`` ("X-" removes) and ``on_build``; all others
-        are replaced. ``cmd`` as a string is cut into words, ``entrypoint`` as a string is a line for ``/bin/sh -c``.
-        Times of the health check are Go durations or seconds.
+        removes all), and so are ``ports``, ``volumes``, ``os_features`` ("X-" or {"X": None} removes, {"X-": {}} adds
+        any name) and ``on_build``; all others are replaced. ``cmd`` as a string is cut into words, ``entrypoint`` as a
+        string is a line for ``/bin/sh -c``. Times of the health check are Go durations or seconds.
 
         With ``created_by`` the history gets an entry, and ``comment`` is its comment; else it is the image's. What
         commit writes into the history for a layer of its own: ``history_created_by`` and ``history_comment``.

@@ -134,8 +134,14 @@ def change_env(old: Iterable[str], value: Any) -> tuple[str, ...]:
     return tuple(f"{name}={text}" for name, text in change_map(known, value).items())
 
 
-def change_set(old: Iterable[str], value: str | Iterable[str] | None, tidy: Callable[[str], str]) -> tuple[str, ...]:
-    """Names added, ``NAME-`` removed; "-" or None removes all. Sorted, as the config has them."""
+def change_set(old: Iterable[str], value: Any, tidy: Callable[[str], str]) -> tuple[str, ...]:
+    """Names added, ``NAME-`` removed; "-" or None removes all. Sorted, as the config has them.
+
+    ``{NAME: {}}``, as the config has it too, adds any name, also one that ends in "-".
+    """
+    if hasattr(value, "items"):
+        added = {tidy(name) for name, given in value.items() if given is not None}
+        return tuple(sorted(({*old} | added) - {tidy(name) for name, given in value.items() if given is None}))
     result = set(old)
     for word in ["-" if value is None else value] if value is None or isinstance(value, str) else value:
         if word == "-":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bud.frame import StepState, fit, frame, plain
+from bud.progress import CANCELED
 
 
 def step(number: int, *, began: float = 0.0, ended: float | None = None, cached: bool = False) -> StepState:
@@ -83,6 +84,15 @@ def test_the_last_picture_has_all_steps_whatever_the_height_is() -> None:
     assert len(lines) == 33
     assert " => => not cached: a.txt changed" in lines
     assert lines[-1].startswith(" => CANCELED [31/9] RUN do-31")
+
+
+def test_a_step_that_was_ended_did_not_fail() -> None:
+    steps = [step(1, ended=1.0), step(2, ended=1.0)]
+    steps[0].error, steps[1].error = CANCELED, "exit code 1"
+    steps[0].printed("of no interest\n")
+    steps[1].printed("why\n")
+    lines = [line[:12].rstrip() for line in shown(steps, finished=True)[1:]]
+    assert lines == [" => CANCELED", " => ERROR [2", " => => # why"]
 
 
 def test_no_line_is_wider_than_asked() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from io import StringIO
 from pathlib import Path
 
@@ -29,6 +30,29 @@ def test_where_no_terminal_is_lines_are_told() -> None:
 def test_on_a_terminal_it_is_live() -> None:
     assert type(progress("auto", TerminalLike(), {"TERM": "xterm"})) is LiveProgress
     assert type(progress("tty", TerminalLike(), {"TERM": "xterm"})) is LiveProgress
+
+
+def test_on_github_each_step_is_a_group_of_its_own() -> None:
+    out = StringIO()
+    told = progress("auto", out, {"GITHUB_ACTIONS": "true"})
+    first = told.step("[a 1/1] RUN x")
+    second = told.step("[b 1/1] RUN y")
+    first.write("one\n")
+    second.write("two\nhalf")
+    assert "two" not in out.getvalue()
+    second.end(error="bad")
+    assert "bad" not in out.getvalue()
+    third = told.step("[c 1/1] COPY z")
+    first.write("::set-output::")
+    first.end(cached=True)
+    third.say("note")
+    told.close()
+    lines = [re.sub(r"#(\d+) \d\.\d{3} ", r"#\1 T ", line) for line in out.getvalue().splitlines()]
+    assert lines == [
+        "::group::#1 [a 1/1] RUN x", "#1 T one", "#1 T ::set-output::", "::endgroup::", "#1 CACHED", "",
+        "::group::#2 [b 1/1] RUN y", "#2 T two", "#2 T half", "::endgroup::", "#2 ERROR: bad", "",
+        "::group::#3 [c 1/1] COPY z", "#3 note", "::endgroup::", "",
+    ]  # fmt: skip
 
 
 def test_events_are_lines_of_json() -> None:

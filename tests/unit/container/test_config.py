@@ -75,6 +75,8 @@ def test_ports_and_volumes_are_sets() -> None:
     assert inner(state, ports=["443", "80-"]).exposed_ports == ("443/tcp", "53/udp", "8000-8010/tcp")
     assert inner(state, exposed_ports=None).exposed_ports == ()
     assert inner(state, volumes=["/data-", "/more"]).volumes == ("/more",)
+    assert inner(state, volumes={"/data-": {}, "-": {}}).volumes == ("-", "/data", "/data-")
+    assert inner(state, volumes={"/data": None, "/more": {}}).volumes == ("/more",)
 
 
 @pytest.mark.parametrize("port", ["http", "70000", "80/icmp", "1-2-3", ""])
