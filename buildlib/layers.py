@@ -44,9 +44,6 @@ else:
 ANYWHERE = "anywhere"
 """In place of a ChainID: only a layer that can stand on any stack is wanted."""
 
-LEVELS = {"none": None, "gzip": 1, "zstd": 3}
-"""The level of compression when nobody asks for another; part of the recipe of a blob."""
-
 
 class Layers:
     """The layers of ``store``. Thread-safe.
@@ -275,7 +272,9 @@ class Layers:
         :class:`DigestMismatch` when the folder is no longer what was measured, which means damage, or when its tar
         came from elsewhere and can't be rebuilt to the byte (such layers keep their blob).
         """
-        level = LEVELS[compression] if level is None else level
+        from buildlib.layer.compress import LEVELS
+
+        level = LEVELS.get(compression) if level is None else level  # it is a part of the recipe
         known = self._db.row("SELECT diff_id, size, crc32 FROM layers WHERE id = ? AND crc32 IS NOT NULL", (layer,))
         args = {**self.tar(layer), "compression": compression, "level": level, "known": known}
         reply: dict[str, Any] = self._store.worker.call("export", args, (fd,))
