@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from buildlib.registry.access import Access
     from buildlib.registry.auth import Credential
     from buildlib.remote import copy_image, delete_image, inspect_image, list_tags
+    from buildlib.rootless import unshare
     from buildlib.store import Store
     from buildlib.sync import sync_images
 
@@ -77,6 +78,7 @@ __all__ = [
     "logout",
     "open_store",
     "sync_images",
+    "unshare",
 ]
 
 _HOMES = {
@@ -114,14 +116,15 @@ _HOMES = {
     "login": "logins",
     "logout": "logins",
     "sync_images": "sync",
+    "unshare": "rootless",
 }
 
 
-def open_store(root: str | None = None) -> Store:
-    """The store at ``root``, made if it is not there; by default the one of this user. See :class:`Store`."""
+def open_store(root: str | None = None, **options: Any) -> Store:
+    """The store at ``root``, made if it is not there; by default the one of this user. See :meth:`Store.open`."""
     from buildlib.store import Store
 
-    return Store.open(root)
+    return Store.open(root, **options)
 
 
 def from_(

@@ -161,6 +161,13 @@ class Store:
                     self._notice(self._choice)
             return self._choice
 
+    @property
+    def mounter(self) -> int | None:
+        """The worker's pid where it mounts in a namespace of its own; None where its mounts are for all to see."""
+        if self.tier.tier.ids == "host":
+            return None
+        return self.worker.pid
+
     def lease(self, *resources: str, note: Any = None, exclusive: bool = False) -> Lease:
         """A lease: while this process lives and has not left the block, nobody sweeps or collects ``resources``."""
         self.recover()

@@ -65,7 +65,8 @@ def decide(facts: Facts, driver: str | None = None, isolation: str | None = None
     """The strongest tier that ``facts`` allow. Pure, but for the user's name in a hint."""
     losses: list[str] = []
     hint = ""
-    ids, strongest = "host", "oci" if facts.privileged and not facts.mount else "chroot"
+    whole = "rootless" if facts.nested else "oci"
+    ids, strongest = "host", whole if facts.privileged and not facts.mount else "chroot"
     if not facts.privileged and not facts.user_namespace:
         ids, strongest = ("single" if facts.subordinate_ids else "range"), "rootless"
         if facts.subordinate_ids:
@@ -130,7 +131,7 @@ def _user() -> str:
 
 def _is_ordinary_root(status: Status, root: str) -> bool:
     """Whether everything is allowed: nothing confines this process, and the store is no overlay or network share."""
-    if not status.effective & probe.CAP_SYS_ADMIN or status.confined:
+    if not status.effective & probe.CAP_SYS_ADMIN or status.confined or probe.in_user_namespace():
         return False
     if not probe.text("/proc/self/attr/current").startswith(("unconfined", "kernel")) and _apparmor():
         return False

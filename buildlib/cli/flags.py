@@ -124,10 +124,13 @@ class HelpWanted(Exception):
 GLOBAL_FLAGS = (
     Flag("root", "folder of the store", metavar="DIR", env="BUILDLIB_ROOT"),
     Flag("runroot", "accepted; mounts and locks need no folder of their own", metavar="DIR", no_op=True),
-    Flag("storage-driver", "overlay is the only one so far", metavar="NAME", env="STORAGE_DRIVER"),
+    Flag("storage-driver", "overlay, fuse or copy; by default the first that works", metavar="NAME",
+         env="STORAGE_DRIVER"),
+    Flag("isolation", "oci, rootless or chroot; by default the first that can be had", metavar="KIND",
+         env="BUILDAH_ISOLATION"),
     Flag("log-level", "warn, debug …; with debug an error shows where it happened", metavar="LEVEL", default="warn"),
     Flag("log-format", "text or json; there are no log lines so far", metavar="FORMAT", default="text", no_op=True),
-)
+)  # fmt: skip
 """Flags that stand before the verb, or among its own."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from buildlib.cli.flags import BOOL, Flag, Verb
+from buildlib.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ VERB = Verb(
     accepts="[CONTAINER...]",
     positionals=(0, None),
     example='ls "$(buildlib mount debian-working-container)/etc"',
-    details="As root, the mount is visible on the host until `buildlib umount`.",
+    details="As root, the mount is visible on the host until `buildlib umount`; without, inside of `buildlib unshare`.",
     flags=(Flag("json", "output in JSON format", kind=BOOL),),
 )
 
@@ -25,6 +26,11 @@ def run(args: Arguments) -> int:
     from buildlib.cli.place import open_store
 
     with open_store(args) as store:
+        if args.positionals and store.mounter is not None:
+            raise UsageError(
+                "without root, what a command mounts ends with it",
+                hint="`buildlib unshare` starts a shell in which it stays; `unshare --mount` mounts for one command",
+            )
         mounted = _mount(store, args.positionals) if args.positionals else _mounted(store)
     if args.json:
         from buildlib.cli.listing import print_json

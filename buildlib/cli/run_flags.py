@@ -28,7 +28,6 @@ RIGHTS_FLAGS = (
     Flag("cap-drop", "take a capability away", kind=LIST, metavar="CAP"),
     Flag("device", "a device of the host, HOST[:CONTAINER[:rwm]], or the name of one by CDI", kind=EACH,
          metavar="DEVICE"),
-    Flag("isolation", "oci, rootless or chroot", metavar="KIND", env="BUILDAH_ISOLATION"),
 )  # fmt: skip
 LIMIT_FLAGS = (
     Flag("add-host", "a line of /etc/hosts, NAME:IP; the address may be host-gateway", kind=EACH, metavar="NAME:IP"),

@@ -411,7 +411,11 @@ class WorkingContainer:
         return mount_point(self)
 
     def mount(self) -> str:
-        """Make its files visible, writable, until :meth:`umount`; return where. What is written there is kept."""
+        """Make its files visible, writable, until :meth:`umount`; return where. What is written there is kept.
+
+        As root everybody sees them, until then. Without root the place is one that only this user can enter, with its
+        own rights, and it ends with the store object; see :func:`buildlib.unshare`.
+        """
         from buildlib.container.reading import mount
 
         with self.lock:

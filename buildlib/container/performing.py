@@ -376,7 +376,8 @@ def is_untouched(container: WorkingContainer) -> bool:
             return False
         own = os.stat(upper)
         if not container.layers:
-            return (own.st_uid, own.st_gid, own.st_mode & 0o7777) == (0, 0, 0o755)
+            # Root in the container is who made the folder.
+            return (own.st_uid, own.st_gid, own.st_mode & 0o7777) == (os.geteuid(), os.getegid(), 0o755)
         below = os.stat(container.store.layers.path(container.layers[-1]))
     except FileNotFoundError:
         return container.state.prepared is None

@@ -65,28 +65,36 @@ def mount_point(container: WorkingContainer) -> str | None:
         return None
     from buildlib.linux.mount import is_mount_point
 
-    return target if is_mount_point(target) else None
+    process = container.store.mounter
+    if not is_mount_point(target, "self" if process is None else process):
+        return None
+    return _seen(target, process)
+
+
+def _seen(target: str, process: int | None) -> str:
+    """Where this process sees what is mounted at ``target`` in the mount namespace of ``process``."""
+    # For whom the namespace belongs to, that is open (proc_pid_root(5)).
+    return target if process is None else f"/proc/{process}/root{target}"
 
 
 def mount(container: WorkingContainer, mark: str) -> str:
     """See :meth:`WorkingContainer.mount`; from now on the upper may hold anything (``mark``)."""
     from buildlib.container.performing import executing, make_ready
 
-    target = mount_point(container)
-    if target is not None:
-        return target
+    point = mount_point(container)
+    if point is not None:
+        return point
     target = _target(container)
     with executing(container):
         make_ready(container, mark if container.state.upper == "clean" else container.state.upper)
         args = {"key": container.id, "parents": list(container.layers), "target": target}
         container.store.worker.call("mount", args)
-    return target
+    return _seen(target, container.store.mounter)
 
 
 def umount(container: WorkingContainer) -> bool:
     """See :meth:`WorkingContainer.umount`."""
-    target = mount_point(container)
-    if target is None:
+    if mount_point(container) is None:
         return False
-    container.store.worker.call("umount", {"target": target})
+    container.store.worker.call("umount", {"target": _target(container)})
     return True

@@ -162,11 +162,25 @@ def bind(source: str, target: str, *, recursive: bool = True, attributes: int = 
         os.close(fd)
 
 
-def is_mount_point(path: str) -> bool:
-    """Whether something is mounted exactly at ``path`` (which exists), also a bind mount of the same file system."""
+PROC_MAGIC, SYSFS_MAGIC, CGROUP2_MAGIC, TMPFS_MAGIC = 0x9FA0, 0x62656572, 0x63677270, 0x01021994
+"""Types of file systems (linux/magic.h)."""
+
+
+def filesystem_type(fd: int) -> int:
+    """What kind of file system ``fd`` lies on: a number like :data:`PROC_MAGIC` (fstatfs(2), the field f_type)."""
+    buffer = (ctypes.c_long * 64)()
+    check(LIBC.fstatfs(fd, buffer))
+    return int(buffer[0]) & 0xFFFFFFFF
+
+
+def is_mount_point(path: str, process: int | str = "self") -> bool:
+    """Whether something is mounted exactly at ``path`` (which exists), also a bind mount of the same file system.
+
+    It is looked up in the mount namespace of ``process``.
+    """
     name = os.path.realpath(path)
     try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        with open(f"/proc/{process}/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
             # mountinfo(5): the fifth field, with space, tab, newline and backslash as octal
             return any(_unescape(line.split(" ", 5)[4]) == name for line in lines)
     except FileNotFoundError:

@@ -42,6 +42,20 @@ def setns(fd: int, flags: int = 0) -> None:
     check(LIBC.setns(fd, flags))
 
 
+def mapped_ids() -> int | None:
+    """How many user or group ids there are in this user namespace, whichever are fewer; None: it is the machine's own.
+
+    (user_namespaces(7), "User and group ID mappings")
+    """
+    counts = []
+    for kind in ("uid", "gid"):
+        with open(f"/proc/self/{kind}_map", "rb") as file:
+            fields = file.read().split()
+        if fields != [b"0", b"0", b"4294967295"]:
+            counts.append(sum(map(int, fields[2::3])))
+    return min(counts) if counts else None
+
+
 # The library's syscall(2) as a function that keeps the interpreter's lock, as os.fork() does.
 _syscall = ctypes.PyDLL(None, use_errno=True).syscall
 _syscall.restype = ctypes.c_long

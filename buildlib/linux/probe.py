@@ -32,7 +32,9 @@ class Facts(NamedTuple):
     """What is allowed. A field that is a string is empty where it is, and else says what is in the way."""
 
     privileged: bool
-    """Whether this process may mount on the machine itself (CAP_SYS_ADMIN)."""
+    """Whether this process may mount as it is (CAP_SYS_ADMIN)."""
+    nested: bool
+    """Whether it is in a user namespace already, so that ids are mapped and no device nodes can be made."""
     user_namespace: str
     """A user namespace with the user's own id; not tried with privilege."""
     subordinate_ids: str
@@ -109,6 +111,11 @@ def text(path: str) -> str:
         os.close(fd)
 
 
+def in_user_namespace() -> bool:
+    """Whether this process is in another user namespace than that of the machine."""
+    return text("/proc/self/uid_map").split() != ["0", "0", "4294967295"]
+
+
 # --- the trials -------------------------------------------------------------------------------------------------------
 
 
@@ -117,8 +124,10 @@ def _measure(folder: str, options: Sequence[str]) -> Facts:
     privileged = bool(status.effective & CAP_SYS_ADMIN)
     inside: dict[str, str] = dict.fromkeys(("mount", "overlay", "fuse", "chroot", "proc"), "no user namespace")
     user_namespace = subordinate_ids = ""
+    nested = in_user_namespace()
     if privileged:
-        inside |= _in_child(lambda: _try_inside(folder, options, privileged=True)) or {}
+        marks = ("userxattr",) if nested else ()
+        inside |= _in_child(lambda: _try_inside(folder, (*options, *marks), privileged=True)) or {}
     else:
         inside["chroot"] = "" if status.effective & CAP_SYS_CHROOT else "it needs CAP_SYS_CHROOT"
         found = _in_child(lambda: _try_user_namespace(folder, options)) or {}
@@ -127,6 +136,7 @@ def _measure(folder: str, options: Sequence[str]) -> Facts:
         subordinate_ids = user_namespace or _subordinate_ids()
     return Facts(
         privileged,
+        nested,
         user_namespace,
         subordinate_ids,
         **inside,

@@ -14,6 +14,7 @@ from buildlib.oci.runtime import Process, RuntimeSpec, User
 from buildlib.sandbox.plan import DETACHED, plan
 from buildlib.sandbox.rootless import adapt
 from buildlib.sandbox.user import resolve_user
+from buildlib.worker.birth import mapped_ids
 from buildlib.worker.request import Command
 from buildlib.worker.running import request, root
 from buildlib.worker.running.scratch import Scratch
@@ -41,7 +42,7 @@ def run(store: str, args: dict[str, Any], fds: Sequence[int]) -> Command:
         raise UsageError("a run needs three descriptors: standard input, output and error")
     spec = RuntimeSpec.from_dict(args["spec"])
     if current().isolation == "rootless":
-        spec = adapt(spec, single=current().ids == "single")
+        spec = adapt(spec, single=mapped_ids() == 1)
     process = spec.process or Process()
     workdir = args.get("workdir") or process.cwd
     binds = [
