@@ -9,6 +9,7 @@ from buildlib.errors import from_os_error
 from buildlib.linux import mount as kernel
 from buildlib.linux.options import parse
 from buildlib.linux.overlay import mount_overlay
+from buildlib.oci.value import NamedTuple
 from buildlib.snapshot.overlay import MERGED, VOLATILE, renew
 
 if TYPE_CHECKING:
@@ -17,20 +18,46 @@ if TYPE_CHECKING:
     from buildlib.oci import Mount
 
 
-def activate(mounts: Sequence[Mount], target: str) -> None:
+class Active:
+    """What :func:`activate` has mounted. It is over when :meth:`end` returns, and not before: an upper is complete."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.mounted = 0
+        self.servers: list[int] = []
+        """Processes that serve a file system until it is unmounted."""
+
+    def end(self) -> None:
+        """Unmount all of it."""
+        for _ in range(self.mounted):
+            kernel.umount(self.target, kernel.MNT_DETACH)
+        self.mounted = 0
+        self.wait()
+
+    def wait(self) -> None:
+        """Somebody else has unmounted it, or does so: wait until all that was written has arrived."""
+        while self.servers:
+            os.waitpid(self.servers.pop(), 0)
+
+
+def activate(mounts: Sequence[Mount], target: str, *, lasting: bool = False) -> Active:
     """Perform ``mounts`` in order at ``target`` (each at its own ``target`` below it), in this mount namespace.
 
     An upper may be mounted once only. So where the container is mounted already, at :data:`MERGED` beside its upper,
-    that mount is shown at ``target`` too, and what was asked to be ``below`` the layers is not there.
+    that mount is shown at ``target`` too, and what was asked to be ``below`` the layers is not there. What is to be
+    ``lasting`` stays when this process ends.
 
     Raises :class:`StoreError`; on the way a mount may be left behind, which goes with the mount namespace.
     """
+    active = Active(target)
     for mount in mounts:
         place = os.path.join(target, mount.target.lstrip("/")) if mount.target else target
         try:
-            _perform(mount, place)
+            _perform(mount, place, active, lasting=lasting)
         except OSError as error:
             raise from_os_error(error, f"mounting {mount.type} at {place}") from error
+        active.mounted += not mount.target
+    return active
 
 
 def merged(mounts: Sequence[Mount]) -> str | None:
@@ -44,7 +71,7 @@ def merged(mounts: Sequence[Mount]) -> str | None:
     return None
 
 
-def _perform(mount: Mount, place: str) -> None:
+def _perform(mount: Mount, place: str, active: Active, *, lasting: bool) -> None:
     options = parse(mount.options)
     live = merged((mount,))
     if live is not None:
@@ -52,7 +79,12 @@ def _perform(mount: Mount, place: str) -> None:
     elif options.bind or mount.type == "bind":
         kernel.bind(mount.source, place, recursive=options.recursive, attributes=options.attributes)
     elif mount.type == "overlay":
-        _overlay(place, options.rest, options.attributes)
+        stack = Stacked.of(options.rest)
+        if stack.work is not None and VOLATILE in stack.rest:
+            renew(stack.work)
+        mount_overlay(place, stack.lowers, stack.upper, stack.work, stack.rest, attributes=options.attributes)
+    elif mount.type == "fuse":
+        _serve(place, Stacked.of(options.rest), active, options.attributes, lasting=lasting)
     else:
         fd = kernel.new_mount(mount.type, options.rest, attributes=options.attributes, source=mount.source)
         try:
@@ -61,17 +93,35 @@ def _perform(mount: Mount, place: str) -> None:
             os.close(fd)
 
 
-def _overlay(place: str, options: Sequence[str], attributes: int) -> None:
-    lowers, named, rest = [], {}, []
-    for option in options:
-        name, _, value = option.partition("=")
-        if name == "lowerdir+":
-            lowers.append(value)
-        elif name in ("upperdir", "workdir"):
-            named[name] = value
-        else:
-            rest.append(option)
-    upper, work = named.get("upperdir"), named.get("workdir")
-    if work is not None and VOLATILE in rest:
-        renew(work)
-    mount_overlay(place, lowers, upper, work, rest, attributes=attributes)
+def _serve(place: str, stack: Stacked, active: Active, attributes: int, *, lasting: bool) -> None:
+    from buildlib.snapshot.fuse.process import serve
+
+    marks = "userxattr" in stack.rest
+    server = serve(
+        place, stack.lowers, stack.upper, stack.work, userxattr=marks, attributes=attributes, lasting=lasting
+    )
+    active.servers.append(server)
+
+
+class Stacked(NamedTuple):
+    """The options of an overlay, sorted."""
+
+    lowers: tuple[str, ...]
+    """Topmost first."""
+    upper: str | None
+    work: str | None
+    rest: tuple[str, ...]
+
+    @classmethod
+    def of(cls, options: Sequence[str]) -> Stacked:
+        """From the options of a :class:`Mount`, ``ro`` and the like taken out."""
+        lowers, named, rest = [], {}, []
+        for option in options:
+            name, _, value = option.partition("=")
+            if name == "lowerdir+":
+                lowers.append(value)
+            elif name in ("upperdir", "workdir"):
+                named[name] = value
+            else:
+                rest.append(option)
+        return cls(tuple(lowers), named.get("upperdir"), named.get("workdir"), tuple(rest))

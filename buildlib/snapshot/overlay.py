@@ -40,6 +40,8 @@ class Overlay:
     """
 
     name = "overlay"
+    kind = "overlay"
+    """The type of its mounts."""
 
     def __init__(self, root: str, *, userxattr: bool = False) -> None:
         self.root = root
@@ -106,7 +108,7 @@ class Overlay:
         lowers = dict.fromkeys([*map(self.layer, reversed(parents)), *below, f"{self.root}/empty"])
         marks = ("userxattr",) if self.userxattr else ()
         options = (*(f"lowerdir+={lower}" for lower in lowers), *more, *OPTIONS, *marks)
-        return (Mount("overlay", "overlay", "", options),)
+        return (Mount(self.kind, self.kind, "", options),)
 
     def commit(self, name: str, key: str, parents: Sequence[str]) -> None:
         """See :meth:`Snapshotter.commit`: a rename, whatever the size."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from buildlib.errors import NotFound
-from buildlib.linux.mount import MNT_DETACH, umount
 from buildlib.snapshot.activate import activate
+from buildlib.snapshot.fuse import Fuse
 from buildlib.snapshot.overlay import Overlay
 from buildlib.store import FOLDERS
 
@@ -30,11 +30,11 @@ KEY = "k" * 64
 @contextmanager
 def mounted(mounts: Sequence[Mount], target: Path) -> Iterator[Path]:
     target.mkdir(exist_ok=True)
-    activate(mounts, str(target))
+    active = activate(mounts, str(target))
     try:
         yield target
     finally:
-        umount(str(target), MNT_DETACH)
+        active.end()
 
 
 def tree(root: Path) -> dict[str, str]:
@@ -235,9 +235,20 @@ class SnapshotterSuite:
         assert not (Path(snapshotter.root) / "containers" / KEY).exists()
 
 
+def folders(place: Path) -> str:
+    for folder in FOLDERS:
+        (place / "store" / folder).mkdir(parents=True)
+    return str(place / "store")
+
+
 class TestOverlay(SnapshotterSuite):
     @pytest.fixture
     def snapshotter(self, tmp_path: Path) -> Overlay:
-        for folder in FOLDERS:
-            (tmp_path / "store" / folder).mkdir(parents=True)
-        return Overlay(str(tmp_path / "store"))
+        return Overlay(folders(tmp_path))
+
+
+class TestFuse(SnapshotterSuite):
+    @pytest.fixture
+    def snapshotter(self, tmp_path: Path) -> Fuse:
+        pytest.importorskip("pyfuse3", reason="pyfuse3 is not installed: pip install 'buildlib[fuse]'")
+        return Fuse(folders(tmp_path))

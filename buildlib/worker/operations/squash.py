@@ -22,7 +22,7 @@ def squash(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any
     times = {"timestamp": args.get("timestamp"), "clamp": args.get("clamp")}
     layers = args["layers"]
     with Workspace(root) as space, new_layer(root, args["into"]) as folder:
-        tree = space.container(args["key"], layers) if args.get("key") else space.view(layers)
+        tree = space.look(args["key"], layers) if args.get("key") else space.view(layers)
         layer_squash.squash(tree, folder, **times)
         measured = measure(folder)
     return {name: getattr(measured, name) for name in ("diff_id", "content_digest", "size", "crc32")}
