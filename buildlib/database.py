@@ -53,7 +53,7 @@ else:
 
     sqlite3 = _import_sqlite()
 
-VERSION = 4
+VERSION = 5
 """Schema version, kept in ``PRAGMA user_version``; a newer store is refused, an older one migrated."""
 
 BUSY_SECONDS = 60.0
@@ -196,11 +196,25 @@ SINCE_4 = """
 ALTER TABLE layers ADD COLUMN crc32 INTEGER; -- of its tar, NULL until measured, or where it came from elsewhere
 """
 
+SINCE_5 = """
+CREATE TABLE former_names (             -- what an image was or is called: filled by itself
+    image TEXT NOT NULL,                -- images.id, or the digest of an index
+    name  TEXT NOT NULL,
+    since REAL NOT NULL,                -- when it was last given
+    PRIMARY KEY (image, name)
+) WITHOUT ROWID;
+INSERT INTO former_names SELECT image, name, since FROM names;
+CREATE TRIGGER named AFTER INSERT ON names
+BEGIN INSERT OR REPLACE INTO former_names VALUES (new.image, new.name, new.since); END;
+CREATE TRIGGER unmade AFTER DELETE ON images BEGIN DELETE FROM former_names WHERE image = old.id; END;
+"""
+
 MIGRATIONS = {
-    0: SCHEMA + SINCE_2 + SINCE_3 + SINCE_4,
-    1: SINCE_2 + SINCE_3 + SINCE_4,
-    2: SINCE_3 + SINCE_4,
-    3: SINCE_4,
+    0: SCHEMA + SINCE_2 + SINCE_3 + SINCE_4 + SINCE_5,
+    1: SINCE_2 + SINCE_3 + SINCE_4 + SINCE_5,
+    2: SINCE_3 + SINCE_4 + SINCE_5,
+    3: SINCE_4 + SINCE_5,
+    4: SINCE_5,
 }
 """What makes a database of that version one of the present one."""
 
@@ -266,9 +280,9 @@ class Database:
         # Another process may have done it while this one waited for the lock.
         (version,) = conn.execute("PRAGMA user_version").fetchone()
         if version < VERSION:
-            # What a comment says may hold a semicolon.
-            lines = (line.partition("--")[0] for line in MIGRATIONS[version].splitlines())
-            for statement in "\n".join(lines).split(";"):
+            # What a comment says may hold a semicolon, and so does a trigger, which is one line.
+            lines = (line.partition("--")[0].rstrip() for line in MIGRATIONS[version].splitlines())
+            for statement in "\n".join(lines).split(";\n"):
                 conn.execute(statement)
             conn.execute(f"PRAGMA user_version = {VERSION}")
         conn.execute("COMMIT")

@@ -32,6 +32,7 @@ VERB = Verb(
 
 _ROWS = "SELECT id, image, image_name, name FROM containers ORDER BY created, id"
 _HEADING = ("CONTAINER ID", "BUILDER", "IMAGE ID", "IMAGE NAME", "CONTAINER NAME")
+_HEADINGS = dict(zip(("ContainerID", "Builder", "ImageID", "ImageName", "ContainerName"), _HEADING, strict=True))
 
 
 def run(args: Arguments) -> int:
@@ -42,7 +43,8 @@ def run(args: Arguments) -> int:
     if args.json:
         print_json([_json_record(*row) for row in rows])
     elif args.format:
-        sys.stdout.write(formatted(args.format, [_record(*row) for row in rows]))
+        records = [_record(*row) for row in rows]
+        sys.stdout.write(formatted(args.format, records, _HEADINGS, heading=not args.noheading))
     elif args.quiet:
         sys.stdout.write("".join(f"{row[0]}\n" for row in rows))
     else:

@@ -30,7 +30,7 @@ VERB = Verb(
             "reference=PATTERN, readonly=BOOL or intermediate=BOOL", short="f", kind=LIST,
         ),
         Flag("format", "print each image by this Go template", metavar="TEMPLATE"),
-        Flag("history", "show the names an image had", kind=BOOL, later=True),
+        Flag("history", "show the other names that an image has or had, the newest first", kind=BOOL),
         Flag("json", "output in JSON format", kind=BOOL),
         Flag("no-trunc", "do not shorten ids", kind=BOOL),
         Flag("noheading", "do not print column headings", short="n", kind=BOOL),
@@ -41,6 +41,10 @@ VERB = Verb(
 _FILTERS = ("after", "before", "dangling", "id", "intermediate", "label", "readonly", "reference", "since")
 
 _NONE = "<none>"
+_HEADINGS = {
+    "Name": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST", "ID": "IMAGE ID", "CreatedAt": "CREATED", "Size": "SIZE",
+    "History": "HISTORY", "Created": "CREATED", "CreatedAtRaw": "CREATED", "ReadOnly": "READONLY",
+}  # fmt: skip
 _ALL_ROWS = """
 SELECT i.id, i.manifest, i.created, i.size, n.name, n.since FROM images i LEFT JOIN names n ON n.image = i.id
 WHERE n.name IS NOT NULL OR ? OR i.id NOT IN (SELECT image FROM index_members WHERE image IS NOT NULL)
@@ -57,7 +61,7 @@ listed only if they have names of their own, or all are asked for."""
 class _Listed:
     """An image as it is listed: id, digest of its manifest, when it was created, its size, its names."""
 
-    __slots__ = ("created", "id", "manifest", "names", "size")
+    __slots__ = ("created", "history", "id", "manifest", "names", "size")
 
     def __init__(self, id: str, manifest: str, created: float, size: int) -> None:
         self.id = id
@@ -65,6 +69,8 @@ class _Listed:
         self.created = created
         self.size = size
         self.names: list[str] = []
+        self.history: list[str] = []
+        """All names that it has or had, newest first; only read where they are shown."""
 
 
 def run(args: Arguments) -> int:
@@ -75,7 +81,8 @@ def run(args: Arguments) -> int:
     if args.json:
         print_json([_json_record(image, args.no_trunc) for image in images])
     elif args.format:
-        sys.stdout.write(formatted(args.format, [r for image in images for r in _records(image, args.no_trunc)]))
+        records = [record for image in images for record in _records(image, args.no_trunc)]
+        sys.stdout.write(formatted(args.format, records, _HEADINGS, heading=not args.noheading))
     elif args.quiet:
         sys.stdout.write("".join(f"{_shown_id(image, args.no_trunc)}\n" for image in images))
     else:
@@ -96,6 +103,10 @@ def _load(args: Arguments) -> list[_Listed]:
             image = images[id] = _Listed(id, manifest, created, size)
         if name is not None:
             image.names.append(name)
+    if args.history or "History" in (args.format or ""):
+        for id, name in database.rows("SELECT image, name FROM former_names ORDER BY since DESC, name"):
+            if id.removeprefix("sha256:") in images:
+                images[id.removeprefix("sha256:")].history.append(name)
     return list(images.values())
 
 
@@ -190,12 +201,22 @@ def _age(image: _Listed) -> str:
 def _table(images: list[_Listed], args: Arguments) -> str:
     rows = []
     if not args.noheading:
-        rows.append(["REPOSITORY", "TAG", *(["DIGEST"] if args.digests else []), "IMAGE ID", "CREATED", "SIZE"])
+        shown = ["Name", "Tag", *(["Digest"] if args.digests else []), "ID", "CreatedAt", "Size"]
+        rows.append([_HEADINGS[name] for name in (*shown, *(["History"] if args.history else []))])
     for image in images:
         tail = [_shown_id(image, args.no_trunc), _age(image), human.size(image.size)]
         digest = [image.manifest] if args.digests else []
-        rows.extend([*_split(name), *digest, *tail] for name in _names(image))
+        rows.extend(
+            [*_split(name), *digest, *tail, *([_history(image, name)] if args.history else [])]
+            for name in _names(image)
+        )
     return human.table(rows)
+
+
+def _history(image: _Listed, name: str | None) -> str:
+    """The names but for the one that this line is about, if it is the newest."""
+    names = image.history[1:] if image.history[:1] == [name] else image.history
+    return ", ".join(names) or _NONE
 
 
 def _records(image: _Listed, full: bool) -> list[Any]:
@@ -214,7 +235,7 @@ def _records(image: _Listed, full: bool) -> list[Any]:
             "Size": human.size(image.size),
             "CreatedAtRaw": Time(human.timestamp(image.created)),
             "ReadOnly": False,
-            "History": _NONE,
+            "History": _history(image, name),
         }
         records.append(Struct(fields))
     return records
@@ -230,5 +251,5 @@ def _json_record(image: _Listed, full: bool) -> dict[str, Any]:
         "created": int(image.created),
         "createdatraw": human.timestamp(image.created),
         "readonly": False,
-        "history": None,
+        "history": image.history or None,
     }

@@ -19,14 +19,20 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=4))
 
 
-def formatted(template_text: str, records: Iterable[Any]) -> str:
-    """A line a record; blanks and tabs of the template align into columns, as with buildah."""
-    from buildlib.cli.human import table
-    from buildlib.cli.template import Template
+def formatted(template_text: str, records: Iterable[Any], headings: dict[str, str], *, heading: bool = True) -> str:
+    """A line a record; blanks and tabs of the template align into columns, as with buildah.
 
-    template = Template(template_text.strip())
-    template.parts = [part.replace(" ", "\t") if isinstance(part, str) else part for part in template.parts]
+    A template that begins with the word ``table`` gets a line of ``headings`` above, which are named by the fields.
+    """
+    from buildlib.cli.human import table
+    from buildlib.cli.template import Struct, Template
+
+    text = template_text.strip()
+    titled = text.startswith(("table ", "table\t"))
+    template = Template(text.removeprefix("table").lstrip() if titled else text, blank="\t")
     lines = [template.render(record) for record in records]
+    if titled and heading:
+        lines.insert(0, template.render(Struct(headings)))
     if any("\t" in line for line in lines):
         return table([line.split("\t") for line in lines])
     return "".join(f"{line}\n" for line in lines)

@@ -101,7 +101,6 @@ def test_filters_choose_images(call, three, filters, ids):
         (["--filter", "dangling=perhaps"], 'filter dangling takes true or false, not "perhaps"'),
         (["-q", "--format", "x"], "quiet and format are mutually exclusive"),
         (["--format", "{{.Foo}}"], "template '{{.Foo}}': there is no field .Foo"),
-        (["--history"], "--history is not supported yet"),
         (["nope"], "no image is called 'nope'"),
     ],
 )
@@ -122,3 +121,24 @@ def test_an_index_is_listed_under_its_name(call, rows):
         sql = "INSERT INTO names (name, image, since) VALUES ('localhost/multi:1', ?, 5)"
         conn.execute(sql, (f"sha256:{'e' * 64}",))
     assert call("images", "-n").out.split()[:3] == ["localhost/multi", "1", "e" * 12]
+
+
+def test_the_history_of_names_is_newest_first_without_the_newest_itself(call, rows):
+    rows.image("aa", "localhost/a:1")
+    with rows.db.transaction() as conn:
+        conn.execute("UPDATE former_names SET since = 1")
+        conn.execute("INSERT OR REPLACE INTO names VALUES ('localhost/b:2', ?, 2)", ("aa".ljust(64, "0"),))
+        conn.execute("INSERT OR REPLACE INTO names VALUES ('localhost/gone:3', ?, 0.5)", ("aa".ljust(64, "0"),))
+        conn.execute("DELETE FROM names WHERE name = 'localhost/gone:3'")
+    lines = call("images", "--history", "--format", "{{.Name}}: {{.History}}").out.splitlines()
+    assert sorted(" ".join(line.split()) for line in lines) == [
+        "localhost/a: localhost/b:2, localhost/a:1, localhost/gone:3",
+        "localhost/b: localhost/a:1, localhost/gone:3",
+    ]
+    assert call("images", "--history").out.splitlines()[0].endswith("SIZE   HISTORY")
+
+
+def test_a_table_has_headings_unless_they_are_not_wanted(call, rows):
+    rows.image("aa", "localhost/a:1")
+    assert call("images", "--format", "table {{.Name}} {{.Tag}}").out == "REPOSITORY    TAG\nlocalhost/a   1\n"
+    assert call("images", "-n", "--format", "table {{.Name}}").out == "localhost/a\n"
