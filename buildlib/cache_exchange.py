@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from buildlib import cache_document as documents
 from buildlib.container.commit import INLINE
 from buildlib.content import VerifiedReader
-from buildlib.errors import BuildlibError, FormatError, NotFound, StoreFull, UsageError
-from buildlib.exchange import StoreDestination, StoreSource
+from buildlib.errors import BuildlibError, FormatError, StoreFull, UsageError
+from buildlib.exchange import StoreDestination
 from buildlib.oci import Descriptor, Digest, ImageConfig, Index, Manifest, Platform, mediatype
 from buildlib.oci.document import MAX_BYTES
+from buildlib.stored_layers import StoredLayers
 from buildlib.transports import Blob, writing
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ def export_cache(store: Store, spec: Spec, containers: Iterable[WorkingContainer
     diff_ids = [store.layers.measured(layer).diff_id for layer in layers]
     config = documents.encode(records, diff_ids)
     with store.lease(*(f"layer:{layer}" for layer in layers)):
-        source = _Layers(store, dict(zip(map(Digest, diff_ids), layers, strict=True)), str(spec))
+        by_diff_id = dict(zip(map(Digest, diff_ids), layers, strict=True))
+        source = StoredLayers(store, f"the cache for {spec}", by_diff_id)
         with writing(_destination(spec, access)) as target:
             sent = _send_layers(source, target, [store.layers.descriptor(layer) for layer in layers], spec)
             described = Descriptor(documents.MEDIA_TYPE, Digest.of(config), len(config))
@@ -162,27 +164,14 @@ def inline(container: WorkingContainer, count: int) -> dict[str, Any]:
     return documents.to_dict(record._replace(parts={**record.parts, "names": {}}) for record in sorted(found))
 
 
-class _Layers(StoreSource):
-    """Layers of the store as a packing source; they belong to no image."""
-
-    def __init__(self, store: Store, layers: dict[Digest, str], name: str) -> None:
-        self.name = f"the cache for {name}"
-        self._store = store
-        self._diff_ids = layers
-        self._ahead = None
-
-    def resolve(self) -> Descriptor:
-        raise NotFound(f"{self.name} is no image", kind="image", name=self.name)
-
-
 def _send_layers(
-    source: _Layers, target: ImageDestination, layers: Sequence[Descriptor], spec: Spec
+    source: StoredLayers, target: ImageDestination, layers: Sequence[Descriptor], spec: Spec
 ) -> list[Descriptor]:
     """Send what the target has not got, several at once; what the layers are there."""
     from concurrent.futures import ThreadPoolExecutor
 
     def send(layer: Descriptor) -> Descriptor:
-        known = layer if spec.compression == "none" else source.packed(layer, spec.compression)
+        known = layer if spec.compression == "none" else source.packed(layer, spec.compression, spec.level)
         if known is not None:
             if not target.has(known):
                 target.push(Blob(known.media_type, lambda: source.open(known), known.digest, known.size))

@@ -16,7 +16,8 @@ from buildlib.image import Image
 from buildlib.layers import ANYWHERE, mismatch
 from buildlib.manifest_list import Member, save
 from buildlib.oci import Descriptor, Digest, ImageConfig, Index, Manifest, chain_id, mediatype
-from buildlib.streamed import Exporting, pipe
+from buildlib.stored_layers import StoredLayers
+from buildlib.streamed import pipe
 from buildlib.transports import Blob, Form
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from buildlib.transports import ImageSource
 
 
-class StoreSource:
+class StoreSource(StoredLayers):
     """An image or an index of the store to read; a packing source (see :mod:`buildlib.transports`).
 
     Blobs of an index that are not here are read from the registry that has them, reached by ``access``. ``ahead`` may
@@ -39,28 +40,24 @@ class StoreSource:
     """
 
     def __init__(self, image: Image | ManifestList, access: Any = None, ahead: Ahead | None = None) -> None:
-        self.name = f"image {image.name or image.id[:12]}"
-        self._store = image.store
-        self._access = access
-        self._ahead = ahead
+        images: Sequence[Image]
         self.origins: dict[str, str] = {}
         """Digests of blobs that are not here → where they are."""
-        self._sources: dict[str, ImageSource] = {}
-        self._lock = threading.Lock()
-        self._diff_ids: dict[Digest, str] = {}
-        images: Sequence[Image]
         if isinstance(image, Image):
             self._root, images = image.manifest.descriptor, (image,)
         else:
             self._root, images = image.index.descriptor, image.images
             self._find_origins(image)
-        for one in images:
-            self._diff_ids |= zip(one.diff_ids, one.layers, strict=True)
+        layers = {diff_id: layer for one in images for diff_id, layer in zip(one.diff_ids, one.layers, strict=True)}
+        super().__init__(image.store, f"image {image.name or image.id[:12]}", layers, ahead)
+        self._access = access
+        self._sources: dict[str, ImageSource] = {}
+        self._lock = threading.Lock()
 
     def _find_origins(self, of: ManifestList) -> None:
         for digest, member in of.members().items():
             if member.origin is not None:
-                manifest = Manifest.parse(self._store.blobs.read(digest))
+                manifest = Manifest.parse(of.store.blobs.read(digest))
                 self.origins |= dict.fromkeys((blob.digest for blob in manifest.layers), member.origin)
                 self.origins[manifest.config.digest] = member.origin
 
@@ -69,20 +66,13 @@ class StoreSource:
         return self._root
 
     def open(self, descriptor: Descriptor) -> Readable:
-        """A blob as it is in the store, or a layer made anew from its folder."""
-        digest = descriptor.digest
-        if self._store.blobs.has(digest):
-            return self._store.blobs.open(digest)
-        if digest in self._diff_ids:
-            return self._foreign(digest) or self._export(digest, "none", None)
-        sql = "SELECT diff_id, recipe FROM layer_blobs WHERE digest = ? AND recipe IS NOT NULL"
-        for diff_id, recipe in self._store.db.rows(sql, (digest,)):
-            if diff_id in self._diff_ids:
-                compression, _, level = recipe.partition(":")
-                return self._export(diff_id, compression, int(level))
-        if digest in self.origins:
-            return self._origin(self.origins[digest]).open(descriptor)
-        raise NotFound(f"{self.name}: no blob {digest}", kind="blob", name=digest)
+        """A blob as it is in the store or where it was left, or a layer made anew from its folder."""
+        try:
+            return super().open(descriptor)
+        except NotFound:
+            if descriptor.digest not in self.origins:
+                raise
+        return self._origin(self.origins[descriptor.digest]).open(descriptor)
 
     def _origin(self, place: str) -> ImageSource:
         from buildlib import transports
@@ -92,46 +82,6 @@ class StoreSource:
                 self._sources[place] = transports.source(place, tmp=self._store.tmp, access=self._access)
                 self._sources[place].resolve()
             return self._sources[place]
-
-    def _foreign(self, diff_id: str) -> Readable | None:
-        """The tar of a layer that came from elsewhere: our own writer need not give it again to the byte."""
-        sql = "SELECT digest FROM layer_blobs WHERE diff_id = ? AND recipe IS NULL"
-        for (digest,) in self._store.db.rows(sql, (diff_id,)):
-            if self._store.blobs.has(digest):
-                from buildlib.transports.packing import unpacked
-
-                return unpacked(self._store.blobs.open(digest))
-        return None
-
-    def packed(self, layer: Descriptor, compression: str, level: int | None = None) -> Descriptor | None:
-        """The form of a plain layer with that compression that was seen or made before."""
-        docker = mediatype.is_docker(layer.media_type)
-        sql = (
-            "SELECT digest, size, recipe FROM layer_blobs WHERE diff_id = ? AND media_type = ? "
-            "ORDER BY recipe IS NOT NULL, recipe"
-        )
-        for digest, size, recipe in self._store.db.rows(sql, (layer.digest, mediatype.layer(compression))):
-            if level is not None and recipe != f"{compression}:{level}":
-                continue
-            if recipe is not None or self._store.blobs.has(digest):
-                return Descriptor(mediatype.layer(compression, docker=docker), Digest(digest), size)
-        return None
-
-    def pack(self, layer: Descriptor, compression: str, level: int | None) -> Readable:
-        """The layer compressed while it is read."""
-        begun = self._ahead.take(layer.digest, compression, level) if self._ahead is not None else None
-        if begun is not None:
-            return begun
-        foreign = self._foreign(layer.digest)
-        if foreign is None:
-            return self._export(layer.digest, compression, level)
-        from buildlib.transports.packing import packed
-
-        return packed(foreign, compression, level)
-
-    def _export(self, diff_id: str, compression: str, level: int | None) -> Readable:
-        layer = self._diff_ids[Digest(diff_id)]
-        return Exporting(lambda fd: self._store.layers.export(layer, fd, compression, level))
 
     def close(self) -> None:
         """Let go of what was opened elsewhere."""
