@@ -105,7 +105,7 @@ def fork(container: WorkingContainer, name: str | None) -> WorkingContainer:
     """A row with the same state and layers; the upper of ``container`` has to be settled."""
     from buildlib.container import WorkingContainer
 
-    store, state = container.store, container.state.evolve(upper=CLEAN, prepared=None)
+    store, state = container.store, container.state.evolve(upper=CLEAN, prepared=None, checkpoints={})
     row = insert(store, container.image_id, container.image_name, name, container.layers, state)
     return WorkingContainer(store, row, container.layers)
 
@@ -135,6 +135,8 @@ def remove(container: WorkingContainer, lease: Lease | None) -> None:
         _forget(container, lease)
     if os.path.lexists(f"{store.root}/{folder}"):
         remove_paths(store, [folder])
+    for kept in container.state.checkpoints.values():
+        store.container(kept).remove()
     own = container.layers[container.state.base_layers :]
     if own and orphans(store, own):
         store.gc()

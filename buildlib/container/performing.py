@@ -18,7 +18,7 @@ from buildlib.oci.value import NamedTuple, evolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from buildlib.cache import Step
@@ -77,6 +77,15 @@ def perform(container: WorkingContainer, call: Call) -> Outcome:
         from buildlib.errors import CopyError
 
         raise CopyError(f"{call.created_by}: its sources keep changing", hint="stop what writes to them", path=None)
+
+
+def record(container: WorkingContainer, verb: str, given: Mapping[str, Any]) -> None:
+    """Write down a call that was made on a container that keeps what was done to it."""
+    if container.state.calls is not None:
+        from buildlib.container.calls import note
+
+        with container.lock:
+            note(container, verb, given)
 
 
 def _plainly(container: WorkingContainer, call: Call) -> Any:

@@ -63,6 +63,10 @@ class State:
     history_comment: str = ""
     run: dict[str, Any] = field(factory=dict, hash=False)
     """How its commands are run: what :class:`RunOptions` are given, as plain data."""
+    calls: tuple[dict[str, Any], ...] | None = None
+    """What was done by hand, as :mod:`buildlib.container.calls` writes it down; None: nothing is."""
+    checkpoints: dict[str, str] = field(factory=dict, hash=False)
+    """Names of states to go back to → ids of the containers that keep them."""
     upper: str = CLEAN
     prepared: str | None = None
     """The topmost layer ("" for none) above which the folders on disk were made; None: there are none yet."""
@@ -103,6 +107,7 @@ class State:
         values = json.loads(text)
         values["config"] = document.read(ImageConfig, values["config"], "container")
         values["history"] = tuple(Entry(*entry) for entry in values["history"])
+        values["calls"] = tuple(values["calls"]) if values.get("calls") is not None else None
         return cls(**values)
 
 
