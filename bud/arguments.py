@@ -33,13 +33,18 @@ def check(args: Arguments) -> None:
     """Raise :class:`UsageError` for values that a flag does not know, and for flags that do not go together."""
     for name, allowed in (
         ("format", ("oci", "docker")),
-        ("network", ("host", "none", "default")),
+        ("call", ("build", "check", "lint")),
         ("progress", told.KINDS),
         ("on_error", ("keep", "fail", "shell")),
     ):
         if args.values[name] not in allowed:
             shown = name.replace("_", "-")
             raise UsageError(f"--{shown} can't be {args.values[name]!r}", hint=f"one of {', '.join(allowed)}")
+    for name in ("provenance", "sbom"):
+        if args.values[name] not in (None, "", "false", "0"):
+            raise UsageError(f"--{name}: there are no attestations yet", hint=f"--{name}=false is known")
+    if not all("disabled=true" in each.split(",") for each in args.attest):
+        raise UsageError("--attest: there are no attestations yet", hint="only disabled=true is known")
     if args.on_error == "shell" and not (os.isatty(0) and os.isatty(1)):
         raise UsageError("--on-error=shell needs a terminal", hint="use keep, and look into the container afterwards")
     if where(args) == STDIN and args.file == STDIN:
@@ -107,6 +112,7 @@ def request_of(
         str(host),
         contexts.read_names(_pairs(args.build_context, "--build-context")),
         args.values["from"] or "",
+        all_stages=not args.skip_unused_stages,
     )
     return Request(
         dockerfile,
@@ -124,11 +130,16 @@ def request_of(
         annotations=annotations,
         index_annotations=of_index,
         env=tuple(_from_environment(args.env).items()),
+        unset_env=tuple(args.unsetenv),
+        unset_labels=tuple(args.unsetlabel),
+        os_version=args.os_version or "",
+        os_features=tuple(args.os_feature),
+        omit_history=args.omit_history,
+        stdin=args.stdin,
         secrets=_secrets(args.secret),
         ssh=_ssh(args.ssh),
         allow=_allowed(args.allow),
         proxy=proxy,
-        network="host" if args.network == "default" else args.network,
         format=args.format,
         squash=args.squash,
         timestamp=args.timestamp,

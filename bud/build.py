@@ -303,6 +303,7 @@ def base_options(request: Request, platform: str) -> dict[str, Any]:
         "max_age": request.caching.max_age,
         "platform": wanted,
         "format": request.format if request.format != "oci" else None,
+        "run": request.run,
     }
     return {name: value for name, value in options.items() if value is not None}
 
@@ -316,10 +317,14 @@ def _platform(text: str) -> Platform:
 def final_config(request: Request) -> dict[str, Any]:
     """What the command line adds to the config, without a word in the history."""
     fields: dict[str, Any] = {}
-    if request.labels:
-        fields["labels"] = dict(request.labels)
-    if request.env:
-        fields["env"] = dict(request.env)
+    if request.labels or request.unset_labels:
+        fields["labels"] = {**request.labels, **dict.fromkeys(request.unset_labels)}
+    if request.env or request.unset_env:
+        fields["env"] = {**dict(request.env), **dict.fromkeys(request.unset_env)}
+    if request.os_version:
+        fields["os_version"] = request.os_version
+    if request.os_features:
+        fields["os_features"] = list(request.os_features)
     if request.platform is not None:
         fields.update(os=request.platform.os, architecture=request.platform.architecture)
         if request.platform.variant:
@@ -336,5 +341,6 @@ def commit_options(request: Request) -> dict[str, Any]:
         "source_date_epoch": request.source_date_epoch,
         "rewrite_timestamp": request.rewrite_timestamp or None,
         "annotations": dict(request.annotations) or None,
+        "omit_history": request.omit_history or None,
     }
     return {name: value for name, value in options.items() if value is not None}

@@ -95,9 +95,10 @@ class Compiler:
             mounts.insert(0, New("Content", (path, text.encode("utf-8", "surrogateescape")), {}))
         if mounts:
             options["mounts"] = mounts
-        network = step.network if step.network != "default" else self.request.network
-        if network != "host":
-            options["network"] = network
+        if step.network != "default":
+            options["network"] = step.network
+        if self.request.stdin:
+            options["stdin"] = 0
         if step.security != "sandbox":
             options["security"] = step.security
         if step.devices:

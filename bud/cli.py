@@ -9,17 +9,23 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from contextlib import nullcontext
 
 from bud import results
 from buildlib.cli.flags import BOOL, EACH, LIST, NUMBER, Flag, HelpWanted, Verb, parse
+from buildlib.cli.registry_flags import PLATFORM_FLAGS, REGISTRY_FLAGS
+from buildlib.cli.run_flags import LIMIT_FLAGS, NAMESPACE_FLAGS, RIGHTS_FLAGS
 from buildlib.errors import BuildlibError, RunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+    from typing import TextIO
 
+    from bud.progress import Progress
     from bud.request import Request
-    from buildlib import Store
+    from buildlib import Image, ManifestList, Store
     from buildlib.cli.flags import Arguments
 
 OWN_FAILURE = 125
@@ -37,15 +43,16 @@ VERB = Verb(
     "With the word explain before its flags (bud explain -t …) it builds nothing: it says for each step whether\n"
     "the cache has it, and if not which file, ARG or parent changed.",
     flags=(
+        Flag("all-platforms", "build for all platforms of the bases", kind=BOOL, later=True),
         Flag("allow", "what RUN may ask for: security.insecure, device or device=NAME", kind=EACH, metavar="RIGHT"),
         Flag("annotation", "an annotation of the manifest, KEY=VALUE", kind=EACH, metavar="KEY=VALUE"),
-        Flag("arch", "architecture of the image, if it is not this machine's", metavar="ARCH"),
-        Flag("authfile", "file with logins for registries", metavar="FILE", env="REGISTRY_AUTH_FILE"),
+        Flag("attest", "attestations: type=sbom|provenance; only disabled=true is known", kind=EACH, metavar="WHAT"),
         Flag("build-arg", "a value for an ARG; NAME alone takes the one of the environment", kind=EACH,
              metavar="NAME[=VALUE]"),
         Flag("build-arg-file", "a file with NAME=VALUE lines", kind=EACH, metavar="FILE"),
         Flag("build-context", "an additional build context: a folder, URL, git repository, docker-image://IMAGE, "
              "oci-layout://FOLDER or target:STAGE", kind=EACH, metavar="NAME=WHERE"),
+        Flag("builder", "accepted; there is one kind", metavar="NAME", no_op=True),
         Flag("cache-from", "also look steps up there: HOST/NAME, type=registry,ref=HOST/NAME or type=local,src=DIR; "
              "an image with an inline cache serves too. Its author is trusted with what is built", kind=EACH,
              metavar="CACHE"),
@@ -54,11 +61,14 @@ VERB = Verb(
              metavar="CACHE"),
         Flag("cache-ttl", "take nothing from the cache that is older, like 24h; 0 is the same as --no-cache",
              metavar="DURATION"),
+        Flag("call", "build, or check (which is --check)", metavar="WHAT", default="build"),
         Flag("check", "only look for what is better written otherwise (`bud check` is the same; --format json for "
              "programs); the exit code is 1 when there is something", kind=BOOL),
         Flag("compress", "accepted", kind=BOOL, no_op=True),
         Flag("disable-compression", "layers are stored unpacked anyway", short="D", kind=BOOL, no_op=True),
         Flag("disable-content-trust", "accepted", kind=BOOL, no_op=True),
+        Flag("cpp-flag", "flag for a C preprocessor of Dockerfiles", kind=EACH, later=True),
+        Flag("decryption-key", "key for encrypted images", kind=LIST, later=True),
         Flag("dry-run", "print the plan and do nothing", kind=BOOL),
         Flag("emit-python", "print a Python script that builds the same image, and do nothing", kind=BOOL),
         Flag("env", "a variable of the image", kind=EACH, metavar="NAME[=VALUE]"),
@@ -67,22 +77,27 @@ VERB = Verb(
         Flag("force-rm", "remove the container of a failed RUN as well", kind=BOOL),
         Flag("format", "oci or docker", metavar="FORMAT", default="oci", env="BUILDAH_FORMAT"),
         Flag("from", "replaces the image of the first FROM", metavar="IMAGE"),
-        Flag("http-proxy", "hand the proxy variables of the environment to RUN", kind=BOOL, default=True),
+        Flag("hooks-dir", "folders with OCI hooks", kind=EACH, later=True),
+        Flag("identity-label", "accepted; no label says what built the image", kind=BOOL, no_op=True),
         Flag("ignorefile", "the ignore file, instead of .dockerignore", metavar="FILE"),
         Flag("iidfile", "write the id of the image to this file instead of stdout", metavar="FILE"),
         Flag("jobs", "how many stages are built at once, by default one a processor; 0: all that can be", kind=NUMBER,
              metavar="N"),
         Flag("label", "a label of the image, KEY=VALUE", kind=EACH, metavar="KEY=VALUE"),
         Flag("layers", "a layer and a cache record for each step", kind=BOOL, default=True, env="BUILDAH_LAYERS"),
+        Flag("load", "also hand the image to the docker daemon, as -o type=docker does", kind=BOOL),
+        Flag("logfile", "tell there how it goes on, instead of stderr", metavar="FILE"),
+        Flag("logsplit", "a log file for each platform", kind=BOOL, later=True),
         Flag("manifest", "add the images to this index, which is made where it is not there yet", metavar="NAME"),
         Flag("metadata-file", "write digests and names of the image to this file, as JSON", metavar="FILE"),
-        Flag("network", "network of RUN: host or none", metavar="NETWORK", default="host"),
         Flag("no-cache", "look nothing up in the cache", kind=BOOL),
         Flag("no-cache-filter", "look these up nowhere: names of stages, lines (12) or ranges of lines (12-20)",
              kind=LIST, metavar="STAGE|LINE"),
+        Flag("omit-history", "give the image no history", kind=BOOL),
         Flag("on-error", "what becomes of the container of a failed RUN: keep, fail (remove it) or shell (look in)",
              metavar="WHAT", default="keep"),
-        Flag("os", "operating system of the image", metavar="OS"),
+        Flag("os-feature", "a feature of the operating system that the image needs", kind=EACH, metavar="FEATURE"),
+        Flag("os-version", "the version of the operating system that the image is for", metavar="VERSION"),
         Flag("output", "also write the result there: DIR, - (tar to stdout) or "
              "type=local|tar|oci|docker|image|registry with dest=PATH or name=NAME; several are fine", short="o",
              kind=EACH, metavar="OUTPUT"),
@@ -90,6 +105,7 @@ VERB = Verb(
              metavar="PLATFORM[,PLATFORM]"),
         Flag("progress", "auto (live on a terminal), plain, tty, rawjson (events for programs) or quiet",
              metavar="KIND", default="auto", env="BUILDLIB_PROGRESS"),
+        Flag("provenance", "how it was built, as an attestation; only false is known", metavar="false", bare="true"),
         Flag("pull", "when to fetch base images: always, missing, newer or never", metavar="POLICY", default="missing",
              bare="always"),
         Flag("pull-always", "the same as --pull=always", kind=BOOL),
@@ -98,18 +114,30 @@ VERB = Verb(
         Flag("quiet", "do not tell how it goes on", short="q", kind=BOOL),
         Flag("rewrite-timestamp", "give no file a later time than --source-date-epoch", kind=BOOL),
         Flag("rm", "remove the containers of a build that went well", kind=BOOL, default=True, no_op=True),
+        Flag("runtime", "accepted; commands run in our own sandbox", env="BUILDAH_RUNTIME", no_op=True),
+        Flag("runtime-flag", "accepted", kind=LIST, no_op=True),
+        Flag("sbom", "what the image holds, as an attestation; only false is known", metavar="false", bare="true"),
         Flag("secret", "a secret for RUN --mount=type=secret", kind=EACH, metavar="id=ID,src=FILE|env=NAME"),
+        Flag("sign-by", "sign with this key", metavar="FINGERPRINT", later=True),
+        Flag("skip-unused-stages", "build only what the target needs", kind=BOOL, default=True),
         Flag("source-date-epoch", "the time of the image and its history, in seconds (or $SOURCE_DATE_EPOCH)",
              kind=NUMBER, metavar="SECONDS"),
         Flag("squash", "make one layer of all new layers", kind=BOOL),
         Flag("squash-all", "make one layer of everything, the base included", kind=BOOL),
         Flag("ssh", "an SSH agent or keys for RUN --mount=type=ssh", kind=EACH, metavar="ID[=SOCKET|KEY[,KEY]]"),
+        Flag("stdin", "commands read standard input; they are not cached then", kind=BOOL),
         Flag("tag", "a name for the image", short="t", kind=EACH, metavar="NAME"),
         Flag("target", "the stage to build, by default the last", metavar="STAGE"),
         Flag("timestamp", "the time of the image, its history and all new files, in seconds", kind=NUMBER,
              metavar="SECONDS"),
-        Flag("tls-verify", "require HTTPS and verify certificates", kind=BOOL, default=True),
-        Flag("variant", "variant of the architecture, such as v7", metavar="VARIANT"),
+        Flag("unsetenv", "a variable to take out of the image", kind=LIST, metavar="NAME"),
+        Flag("unsetlabel", "a label to take out of the image", kind=LIST, metavar="KEY"),
+        Flag("volume", "a folder of the host for commands, SOURCE:TARGET[:ro]", short="v", kind=EACH, metavar="VOLUME"),
+        *LIMIT_FLAGS,
+        *NAMESPACE_FLAGS,
+        *(flag for flag in PLATFORM_FLAGS if flag.name != "platform"),
+        *REGISTRY_FLAGS,
+        *RIGHTS_FLAGS,
     ),
 )  # fmt: skip
 
@@ -171,6 +199,7 @@ def _build(args: Arguments) -> int:
     from bud.errors import StepFailed
     from buildlib.cli.place import open_store
 
+    args.values["check"] = args.check or args.call in ("check", "lint")
     if args.check:
         args.values["check"] = "json" if args.format == "json" else "text"
         args.values["format"] = "oci" if args.format in ("json", "text") else args.format
@@ -192,7 +221,6 @@ def _build(args: Arguments) -> int:
 def _with(store: Store, request: Request, args: Arguments) -> int:
     """Do what is asked for: build, or only tell."""
     from bud import check, told
-    from bud.builds import Builds
 
     if args.check:
         text, code = check.report(store, request, args.check)
@@ -204,24 +232,42 @@ def _with(store: Store, request: Request, args: Arguments) -> int:
 
         sys.stdout.writelines(one.describe() for one in explain(store, request))
         return 0
-    kind = "quiet" if args.quiet else args.progress
-    shown = told.progress(kind, sys.stderr, os.environ, os.path.join(store.root, "logs"))
-    try:
-        with Builds(store, request, shown) as builds:
-            if args.dry_run:
-                sys.stdout.write(builds.describe())
-                return 0
-            if args.emit_python:
-                from bud.emit import script
-
-                sys.stdout.write(script(builds))
-                return 0
-            with check.around(store, request, shown, kind):
-                image = builds.run()
-    finally:
-        shown.close()
-    results.finish(store, image, request.all_names, args)
+    with _stream(args) as out:
+        shown = told.progress(
+            "quiet" if args.quiet else args.progress, out, os.environ, os.path.join(store.root, "logs")
+        )
+        try:
+            image = _run(store, request, shown, args)
+        finally:
+            shown.close()
+    if image is not None:
+        results.finish(store, image, request.all_names, args)
     return 0
+
+
+def _run(store: Store, request: Request, shown: Progress, args: Arguments) -> Image | ManifestList | None:
+    """What was built; None where only the plan is wanted, or a script."""
+    from bud import check
+    from bud.builds import Builds
+
+    with Builds(store, request, shown) as builds:
+        if args.dry_run:
+            sys.stdout.write(builds.describe())
+            return None
+        if args.emit_python:
+            from bud.emit import script
+
+            sys.stdout.write(script(builds))
+            return None
+        with check.around(store, request, shown, "quiet" if args.quiet else args.progress):
+            return builds.run()
+
+
+def _stream(args: Arguments) -> AbstractContextManager[TextIO]:
+    """Where it is told how the build goes on."""
+    if args.logfile:
+        return open(args.logfile, "w", encoding="utf-8", errors="surrogateescape")
+    return nullcontext(sys.stderr)
 
 
 if __name__ == "__main__":

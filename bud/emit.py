@@ -287,6 +287,8 @@ class _Script:
             return "BUILDKIT"
         if type(value).__name__ == "Platform":
             return f"buildlib.Platform.parse({_quoted(str(value))})"
+        if type(value).__name__ == "RunOptions":
+            return self._value(New("RunOptions", (), value.given()))
         return _quoted(value)
 
 

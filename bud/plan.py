@@ -55,6 +55,8 @@ class Options(NamedTuple):
     """Additional build contexts, as :func:`bud.contexts.read_names` gives them."""
     base: str = ""
     """Replaces the image of the first FROM."""
+    all_stages: bool = False
+    """Also those that the target does not need, up to it."""
 
 
 def make_plan(dockerfile: Dockerfile, options: Options, config_of: Callable[[Origin, str], BaseConfig]) -> Plan:
@@ -167,6 +169,8 @@ class _Planner:
             edges = {stage.number: self.edges(stage) for stage in self.stages}
             check_cycles(self.stages, edges)
             found = reachable(target, edges)
+            if self.options.all_stages:
+                found |= {needed for number in range(target) for needed in reachable(number, edges)}
             new = [number for number in sorted(found) if number not in self.triggered]
             if not new:
                 return {number: edges[number] for number in found}

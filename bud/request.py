@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any, NamedTuple
 
     from bud.stages import Dockerfile
-    from buildlib import IgnorePatterns, Platform
+    from buildlib import IgnorePatterns, Platform, RunOptions
 else:
     from bud.value import NamedTuple
 
@@ -56,14 +56,22 @@ class Request(NamedTuple):
     labels: Mapping[str, str] = {}
     annotations: Mapping[str, str] = {}
     env: tuple[tuple[str, str], ...] = ()
+    unset_env: tuple[str, ...] = ()
+    unset_labels: tuple[str, ...] = ()
+    os_version: str = ""
+    os_features: tuple[str, ...] = ()
     secrets: Mapping[str, SecretSource] = {}
     ssh: Mapping[str, SshSource] = {}
     allow: frozenset[str] = frozenset()
     """See :data:`INSECURE`, :data:`DEVICE`."""
     proxy: Mapping[str, str] = {}
     """Variables that every RUN sees and no key contains."""
-    network: str = "host"
+    run: RunOptions | None = None
+    """How commands are run: limits, namespaces, volumes …"""
+    stdin: bool = False
+    """Commands read this process's standard input; they are not cached then."""
     format: str = "oci"
+    omit_history: bool = False
     squash: bool = False
     """One layer of all new layers; those of the base stay."""
     squash_all: bool = False

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from bud.outputs import Output
     from bud.request import Request
     from buildlib import Image, ManifestList, Store
     from buildlib.cli.flags import Arguments
@@ -20,8 +21,10 @@ def extend(request: Request, args: Arguments) -> Request:
     """The request with what these flags say. Raises :class:`UsageError`."""
     from bud import outputs
     from bud.caching import CacheOptions, check_filters, parse_duration
+    from buildlib.cli.configuration import container_defaults
+    from buildlib.cli.run_flags import run_options
 
-    wanted = [outputs.parse_output(text) for text in args.output]
+    wanted = _outputs(args)
     outputs.check(wanted, several=bool(request.platforms))
     if args.squash and args.squash_all:
         raise UsageError("--squash and --squash-all may not be used together")
@@ -47,14 +50,22 @@ def extend(request: Request, args: Arguments) -> Request:
         squash_all=args.squash_all,
         no_cache=request.no_cache or ttl == 0,
         access=lambda: _access(args),
+        run=run_options(args, **container_defaults(args)),
     )
+
+
+def _outputs(args: Arguments) -> list[Output]:
+    from bud import outputs
+
+    found = [outputs.parse_output(text) for text in args.output]
+    return [*found, outputs.Output("docker")] if args.load else found
 
 
 def write(store: Store, image: Image | ManifestList, names: tuple[str, ...], args: Arguments) -> bool:
     """Write what was asked for; whether standard output got it."""
     from bud import outputs
 
-    wanted = [outputs.parse_output(text) for text in args.output]
+    wanted = _outputs(args)
     access: dict[str, Any] = {"access": _access(args)} if args.push or any(each.push for each in wanted) else {}
     sys.stdout.flush()
     outputs.write(store, image, wanted, sys.stdout.fileno() if wanted else 1, **access)
@@ -77,9 +88,6 @@ def finish(store: Store, image: Image | ManifestList, names: tuple[str, ...], ar
 
 def _access(args: Arguments) -> Any:
     """How registries are reached, with this user's logins and settings."""
-    from buildlib import Access
+    from buildlib.cli.registry_flags import access_to
 
-    settings: dict[str, Any] = {"tls_verify": args.tls_verify}
-    if args.authfile:
-        settings["auth_files"] = (args.authfile,)
-    return Access.from_environment(os.environ, os.geteuid(), **settings)
+    return access_to(args, "docker://")["access"]

@@ -126,7 +126,7 @@ def _below(found: dict[str, Any], args: Arguments) -> dict[str, Any]:
     given = options.given() if options is not None else {}
     if "cap_drop" in found:  # ALL but these; what a flag drops is none of these
         dropped = {_plain(word) for word in given.get("cap_drop", ())}
-        found["cap_add"] = tuple(word for word in found["cap_add"] if _plain(word) not in dropped)
+        found["cap_add"] = tuple(word for word in found["cap_add"] if not {_plain(word), "ALL"} & dropped)
     result = {}
     for name, value in found.items():
         if not value:

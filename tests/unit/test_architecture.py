@@ -43,6 +43,8 @@ EXCEPTIONS = {
     ("buildlib.__main__", "cli"): "python -m buildlib is the command line",
     ("buildlib.cli", "database"): "read-only verbs print rows straight from SQLite: start-up within 25 ms",
     ("bud.cli", "cli"): "one way to read flags, to print help and to fail, for all verbs",
+    ("bud.api", "cli"): "the same",
+    ("bud.results", "cli"): "the same flags mean the same in `from`, `run`, `push` and `build`",
 }
 """(front end or one module of it, part) → why it may import that part all the same."""
 

@@ -136,7 +136,6 @@ def test_the_platform(context: Path) -> None:
 BAD = [
     (["--nope"], "unknown flag: --nope"),
     (["--format=v2"], "--format can't be 'v2'"),
-    (["--network=bridge"], "--network can't be 'bridge'"),
     (["--pull=sometimes"], "unknown pull policy"),
     (["missing"], "the context missing is not there"),
     (["Dockerfile"], "the context Dockerfile is not a folder"),

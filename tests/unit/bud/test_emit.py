@@ -11,7 +11,7 @@ from bud.builds import Builds
 from bud.emit import script
 from bud.progress import Progress
 from bud.request import SecretSource, SshSource
-from buildlib import Platform
+from buildlib import Platform, RunOptions
 from buildlib.errors import UsageError
 
 if TYPE_CHECKING:

@@ -1,0 +1,132 @@
+"""Flags of docker's and buildah's build commands reach the commands that run, and the image."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bud.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from buildlib import Image
+
+    from .conftest import Builder
+
+pytestmark = pytest.mark.root
+
+
+def line(bud: Builder, text: str, *words: str) -> int:
+    bud.file("Dockerfile", text.replace("BASE", bud.base))
+    bud.store.close()
+    return main([f"--root={bud.store.root}", "-q", "-t", "made", *words, str(bud.context)])
+
+
+def made(bud: Builder, text: str, *words: str) -> Image:
+    assert line(bud, text, *words) == 0
+    return bud.store.image("made")
+
+
+@pytest.mark.parametrize(
+    ("flag", "command", "printed"),
+    [
+        ("--add-host=db:10.1.2.3", "grep db /etc/hosts", "10.1.2.3\tdb\n"),
+        ("--ulimit=nofile=321:400", "(ulimit -n; ulimit -Hn)", "321\n400\n"),
+        ("--shm-size=3m", "df -k /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2", "3072\n"),
+        ("--dns=192.0.2.7", "grep nameserver /etc/resolv.conf", "nameserver 192.0.2.7\n"),
+        ("--cap-drop=ALL", "grep CapEff /proc/self/status", "CapEff:\t0000000000000000\n"),
+        ("--network=none", "grep -c : /proc/net/dev", "1\n"),
+        ("--uts=host", "hostname", f"{socket.gethostname()}\n"),
+    ],
+)  # fmt: skip
+def test_how_commands_run(bud: Builder, flag: str, command: str, printed: str) -> None:
+    image = made(bud, f"FROM BASE AS below\nFROM below\nRUN {command} > /out\n", flag)
+    assert bud.read(image, "/out") == printed
+
+
+def test_a_limit_of_memory_holds_or_is_refused_clearly(bud: Builder, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "FROM BASE\nRUN cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max > /out; true\n"
+    code = line(bud, text, "--memory=32m", "--cpu-shares=512")
+    if code == 0:
+        assert "33554432" in bud.read(bud.store.image("made"), "/out").split()
+    else:
+        assert "memory" in capsys.readouterr().err
+
+
+def test_a_folder_of_the_host(bud: Builder, tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "in").write_text("from the host")
+    image = made(bud, "FROM BASE\nRUN cat /mnt/x/in > /out\n", f"-v={tmp_path}/shared:/mnt/x:ro")
+    assert bud.read(image, "/out") == "from the host"
+
+
+def test_commands_read_standard_input(bud: Builder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "typed").write_text("typed\n")
+    with (tmp_path / "typed").open() as file:
+        saved = os.dup(0)
+        try:
+            os.dup2(file.fileno(), 0)
+            image = made(bud, "FROM BASE\nRUN cat > /out\n", "--stdin")
+        finally:
+            os.dup2(saved, 0)
+            os.close(saved)
+    assert bud.read(image, "/out") == "typed\n"
+
+
+def test_what_the_image_says_of_itself(bud: Builder) -> None:
+    text = "FROM BASE\nENV A=1 B=2\nLABEL x=1 y=2\nRUN true\n"
+    words = ["--unsetenv=A", "--unsetlabel=y", "--os-version=9", "--os-feature=f", "--omit-history"]
+    image = made(bud, text, *words, "--env=C=3", "--label=z=3")
+    config = image.config
+    assert [word for word in config.config.env if not word.startswith("PATH=")] == ["B=2", "C=3"]
+    assert dict(config.config.labels) == {"x": "1", "z": "3"}
+    assert (config.os_version, config.os_features) == ("9", ("f",))
+    assert image.history == ()
+
+
+def test_all_stages_are_built_when_that_is_asked_for(bud: Builder, tmp_path: Path) -> None:
+    text = "FROM BASE AS unused\nRUN echo 1 > /1\nFROM BASE\nRUN echo 2 > /2\nFROM BASE AS after\nRUN exit 1\n"
+    for flag, count in (("--skip-unused-stages", 0), ("--skip-unused-stages=false", 1)):
+        log = tmp_path / "log"
+        bud.file("Dockerfile", text.replace("BASE", bud.base))
+        bud.store.close()
+        words = [flag, "--no-cache", "--target=1", "--progress=plain", f"--logfile={log}", str(bud.context)]
+        assert main([f"--root={bud.store.root}", *words]) == 0
+        assert log.read_text().count("RUN echo 1") == count
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--provenance=mode=max", "there are no attestations yet"),
+        ("--sbom", "there are no attestations yet"),
+        ("--attest=type=sbom", "there are no attestations yet"),
+        ("--call=outline", "--call can't be 'outline'"),
+        ("--all-platforms", "--all-platforms is not supported yet"),
+        ("--memory=lots", 'invalid value "lots" for --memory'),
+        ("--ulimit=many=1", 'invalid ulimit "many=1"'),
+        ("--add-host=x", 'unable to add host "x"'),
+        ("--network=bridges", 'there is no network "bridges"'),
+    ],
+)
+def test_what_is_not_known_is_said(bud: Builder, flag: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert line(bud, "FROM scratch\n", flag) == 125
+    assert message in capsys.readouterr().err
+
+
+def test_what_is_asked_for_by_default_elsewhere_is_accepted(bud: Builder) -> None:
+    words = ["--provenance=false", "--sbom=false", "--attest=type=sbom,disabled=true", "--call=build", "--rm"]
+    made(bud, "FROM scratch\nLABEL a=b\n", *words, "--runtime=runc", "--builder=default", "--identity-label=false")
+
+
+def test_call_check_is_check(bud: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    assert line(bud, "FROM scratch\nMAINTAINER me\n", "--call=check") == 1
+    assert "MaintainerDeprecated" in out.getvalue()
