@@ -64,7 +64,7 @@ def test_what_the_command_line_adds(bud: Builder) -> None:
         "squash": True,
         "source_date_epoch": 5,
         "rewrite_timestamp": True,
-        "network": "none",
+        "run": RunOptions(network="none"),
     }
     image = bud(text, **options)
     twin = run(bud, emit(bud, text, **options))
