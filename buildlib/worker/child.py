@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import time
-from typing import TYPE_CHECKING, Any
 
 from buildlib.errors import Cancelled, WorkerError
 from buildlib.worker import wire
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    import _socket as socket
+    from typing import Any
 
 PATIENCE = 10.0
 """Seconds that a cancelled request has to clear away what it began."""
@@ -33,6 +35,8 @@ class Child:
         self.deadline: float | None = None
         self.timed_out = False
         self.cancelled = False
+        self.ending = False
+        """Whether it was asked to kill what it started, and then to end."""
 
     def hear(self) -> bool:
         """Take a note; False when there are no more."""
@@ -63,13 +67,28 @@ class Child:
 
     def overdue(self) -> None:
         """Its time is over."""
+        if self.ending:  # it was asked to end and does not
+            self.deadline = None
+            self._signal(signal.SIGKILL)
+            return
         self.deadline = None
         self.timed_out = bool(self.started)
         self.kill()
 
     def kill(self) -> None:
-        """At once; with process 1 of a pid namespace, all others in there die."""
-        self._signal(signal.SIGKILL)
+        """At once; with process 1 of a pid namespace, all others in there die. One that stays kills them itself."""
+        if not self.started.get("stays") or self.ending:
+            self._signal(signal.SIGKILL)
+            return
+        self.ending = True
+        self.deadline = time.monotonic() + PATIENCE
+        self._signal(signal.SIGTERM)
+
+    def wait(self) -> None:
+        """After :meth:`kill`: until it is dead."""
+        if self.ending and not select.select([self.pidfd], [], [], PATIENCE)[0]:
+            self._signal(signal.SIGKILL)
+        os.waitpid(self.pid, 0)
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):  # by descriptor: the pid may be another's already

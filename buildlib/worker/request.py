@@ -10,16 +10,18 @@ import contextlib
 import gc
 import os
 import signal
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildlib.errors import BuildlibError, Cancelled, WorkerError, from_os_error
+from buildlib.oci.value import NamedTuple
 from buildlib.sandbox.child import become
 from buildlib.worker import birth, operations, wire
+from buildlib.worker.tier import current
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    import _socket as socket
     from collections.abc import Callable, Sequence
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from buildlib.sandbox.op import Op
 
@@ -41,7 +43,7 @@ def perform(sock: socket.socket, root: str, name: str) -> NoReturn:
     """Do the request that comes from ``sock`` and answer. Called right after fork(2); never returns."""
 
     def work() -> None:
-        birth.enter_request({sock.fileno()}, private_mounts=name in operations.PRIVATE)
+        birth.enter_request({sock.fileno()}, private_mounts=current().mounts and name in operations.PRIVATE)
         answer = _answer(name, lambda: _asked(sock, root, name))
         _send(sock, answer)
 
@@ -51,18 +53,19 @@ def perform(sock: socket.socket, root: str, name: str) -> NoReturn:
 def perform_contained(sock: socket.socket, notes: socket.socket, root: str, name: str) -> NoReturn:
     """Do the request that comes from ``sock``, as process 1 of a pid namespace. Never returns.
 
-    The notes are ``{"started": {timeout, after}}``, then or instead an error.
+    The notes are ``{"started": {timeout, after, stays}}``, then or instead an error.
     """
 
     def work() -> None:
         gc.disable()  # it will be gone before there is a heap worth sweeping
-        birth.enter_request({sock.fileno(), notes.fileno()}, private_mounts=True)
+        birth.enter_request({sock.fileno(), notes.fileno()}, private_mounts=current().mounts)
         asked: dict[str, Any] = _answer(name, lambda: {"command": _asked(sock, root, name)})
         if "error" in asked:
             _send(notes, asked)
             return
         command: Command = asked["command"]["reply"]
-        wire.send(notes, {"started": {"timeout": command.timeout, "after": command.after}}, command.hold)
+        started = {"timeout": command.timeout, "after": command.after, "stays": current().stays}
+        wire.send(notes, {"started": started}, command.hold)
         become(command.ops, command.stdio, notes.fileno(), _report)
 
     _to_the_end(work)
@@ -72,7 +75,7 @@ def finish(sock: socket.socket, root: str, after: dict[str, Any], answer: dict[s
     """Clear away what a contained request left, then send its answer. Never returns."""
 
     def work() -> None:
-        birth.enter_request({sock.fileno()}, private_mounts=True)
+        birth.enter_request({sock.fileno()}, private_mounts=current().mounts)
         cleared = _answer("after", lambda: {"reply": operations.find("after")(root, after, ())})
         _send(sock, cleared if "error" in cleared and "error" not in answer else answer)
 

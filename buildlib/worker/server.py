@@ -6,23 +6,25 @@ an operation that was asked for does not need.
 
 from __future__ import annotations
 
+import _socket as socket
 import contextlib
 import gc
 import os
 import select
 import signal
-import socket
 import time
-from typing import TYPE_CHECKING, Any
 
 from buildlib.errors import WorkerError
 from buildlib.linux import namespaces
 from buildlib.worker import birth, operations, wire
 from buildlib.worker.child import Child
 from buildlib.worker.request import finish, perform, perform_contained
+from buildlib.worker.tier import current
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 
 class Server:
@@ -49,7 +51,7 @@ class Server:
             for child in self.children:
                 child.kill()
             for child in self.children:
-                os.waitpid(child.pid, 0)
+                child.wait()
 
     def _turn(self) -> bool:
         ready = [fd for fd, _ in self.poll.poll(self._until_deadline())]
@@ -85,6 +87,8 @@ class Server:
         """Import what the operation needs, here where it stays imported, then fork the child that does it."""
         with contextlib.suppress(Exception):  # the child finds the same and reports it
             operations.find(name)
+            if current().driver == "fuse" and name in operations.PRIVATE | operations.CONTAINED:
+                import_module("buildlib.snapshot.fuse.process")
             gc.freeze()
         if sock is None:
             return
@@ -105,7 +109,8 @@ class Server:
     def _contained(self, name: str, sock: socket.socket) -> Child:
         ours, theirs = socket.socketpair()
         try:
-            pid = self._fork(contained=True)
+            # One that stays beside its command makes the pid namespace for that itself.
+            pid = self._fork(contained=not current().stays)
         except OSError:
             ours.close()
             theirs.close()

@@ -26,6 +26,16 @@ class Tier(NamedTuple):
     Those of the machine, a range that is mapped to the user's subordinate ids (subuid(5)), or only the user's own.
     """
 
+    @property
+    def mounts(self) -> bool:
+        """Whether a request mounts what it needs, and so gets a mount namespace of its own."""
+        return self.driver != "copy" or self.isolation != "chroot"
+
+    @property
+    def stays(self) -> bool:
+        """Whether the process that starts a command has to outlive it: to serve its files, or to find its children."""
+        return self.driver == "fuse" or self.isolation == "chroot"
+
 
 ROOT = Tier()
 """All that there is; for root."""

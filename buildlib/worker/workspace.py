@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
-
-import attrs
 
 from buildlib.errors import from_os_error
 from buildlib.linux import mount
 from buildlib.oci.mount import Mount
-from buildlib.snapshot.activate import activate, merged
+from buildlib.oci.value import evolve
+from buildlib.snapshot.activate import Active, activate, merged
 from buildlib.snapshot.overlay import Overlay
 from buildlib.worker.birth import in_user_namespace
+from buildlib.worker.tier import current
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def snapshotter(root: str) -> Overlay:
-    """The snapshotter of the store at ``root``, with the kind of marks that is allowed here."""
+    """That of this tier for the store at ``root``, with the kind of marks that is allowed here."""
+    if current().driver == "fuse":
+        from buildlib.snapshot.fuse import Fuse
+
+        return Fuse(root, userxattr=in_user_namespace())
     return Overlay(root, userxattr=in_user_namespace())
 
 
@@ -41,6 +45,8 @@ class Workspace:
         self.snapshotter = snapshotter(root)
         self.path = f"{root}/mnt"
         self._places = 0
+        self.active: dict[str, Active] = {}
+        """What is mounted, by its place."""
 
     def __enter__(self) -> Workspace:
         try:
@@ -55,7 +61,18 @@ class Workspace:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Unmount all, and wait until what was written has arrived in the uppers."""
         mount.umount(self.path, mount.MNT_DETACH)
+        for active in self.active.values():
+            active.wait()
+
+    @property
+    def servers(self) -> tuple[int, ...]:
+        """The processes that serve file systems here."""
+        return tuple(pid for active in self.active.values() for pid in active.servers)
 
     def place(self) -> str:
         """A new, empty folder."""
@@ -67,8 +84,15 @@ class Workspace:
     def show(self, mounts: Sequence[Mount]) -> str:
         """Perform ``mounts`` at a new place and return its path."""
         path = self.place()
-        activate(mounts, path)
+        self.show_at(path, mounts)
         return path
+
+    def show_at(self, path: str, mounts: Sequence[Mount]) -> None:
+        """Perform ``mounts`` at a place; what was mounted there before is gone first."""
+        before = self.active.pop(path, None)
+        if before is not None:
+            before.end()
+        self.active[path] = activate(mounts, path)
 
     def container(self, key: str, parents: Sequence[str], below: Sequence[str] = ()) -> str:
         """The tree of a working container, writable. If it is mounted for all to see, that mount (and no ``below``)."""
@@ -93,6 +117,6 @@ def on_top(mounts: Sequence[Mount], folder: str) -> tuple[Mount, ...]:
         first = next((i for i, option in enumerate(one.options) if option.startswith("lowerdir+=")), None)
         if first is not None:
             options = (*one.options[:first], f"lowerdir+={folder}", *one.options[first:])
-            one = attrs.evolve(one, options=options)
+            one = evolve(one, options=options)
         changed.append(one)
     return tuple(changed)

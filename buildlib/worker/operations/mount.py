@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from buildlib.errors import from_os_error
 from buildlib.linux.mount import is_mount_point
 from buildlib.snapshot.activate import activate
 from buildlib.worker.workspace import snapshotter
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 
 def mount(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:
@@ -27,5 +28,5 @@ def mount(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]
             return {}
     except OSError as error:
         raise from_os_error(error, f"mounting at {target}") from error
-    activate(snapshotter(root).mounts(args["key"], args["parents"]), target)
+    activate(snapshotter(root).mounts(args["key"], args["parents"]), target, lasting=True)
     return {}

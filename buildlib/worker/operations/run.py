@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Any
-
-from attrs import evolve
 
 from buildlib.errors import UsageError
 from buildlib.oci.mount import Mount
 from buildlib.oci.runtime import Process, RuntimeSpec, User
+from buildlib.oci.value import evolve
+from buildlib.sandbox.ops.stay import Stay
 from buildlib.sandbox.plan import DETACHED, plan
 from buildlib.sandbox.rootless import adapt
 from buildlib.sandbox.user import resolve_user
@@ -22,8 +21,12 @@ from buildlib.worker.running.sources import Sources
 from buildlib.worker.tier import current
 from buildlib.worker.workspace import Workspace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
+
+    from buildlib.sandbox.op import Op
 
 
 def run(store: str, args: dict[str, Any], fds: Sequence[int]) -> Command:
@@ -65,12 +68,20 @@ def run(store: str, args: dict[str, Any], fds: Sequence[int]) -> Command:
     )
     after = {"key": args["key"], "parents": args["parents"], "made": made, "scratch": scratch.used and scratch.path}
     return Command(
-        plan(spec, tree, own_init=True, mounted=True),
+        _ops(spec, tree, space),
         (fds[0], fds[1], fds[2]),
         args.get("timeout"),
         sources.locks,
         after if made or scratch.used else None,
     )
+
+
+def _ops(spec: RuntimeSpec, tree: str, space: Workspace) -> Sequence[Op]:
+    if not current().stays:
+        return plan(spec, tree, own_init=True, mounted=True)
+    # In a mount namespace of its own, so that ours still has what is to be unmounted when the command is dead.
+    stay = Stay(True, space.close, space.servers)
+    return (stay, *plan(spec, tree, own_init=True))
 
 
 def _file(path: str, text: str) -> request.File:

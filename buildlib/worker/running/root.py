@@ -15,16 +15,17 @@ import contextlib
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, Any
 
 from buildlib.errors import SandboxError
-from buildlib.linux import beneath, mount
+from buildlib.linux import beneath
 from buildlib.sandbox.target import make_spots
-from buildlib.snapshot.activate import activate, merged
+from buildlib.snapshot.activate import merged
 from buildlib.worker.workspace import on_top
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any
 
     from buildlib.worker.workspace import Workspace
 
@@ -51,8 +52,7 @@ def prepare(
     if lacking and not shared:
         above = space.place()
         _cover(tree, above, lacking)
-        mount.umount(tree)
-        activate(on_top(mounts, above), tree)
+        space.show_at(tree, on_top(mounts, above))
         lacking = _lacking(tree, places)
     if not lacking:
         return tree, []
