@@ -125,12 +125,13 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault(TOKEN, secrets.token_hex(8))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that needs root says so when it is skipped."""
-    if os.geteuid() != 0:
-        for item in items:
-            if item.get_closest_marker("root"):
-                item.add_marker(pytest.mark.skip(reason="needs root"))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test that needs root says so when it is skipped, and one that takes minutes how it is run."""
+    for item in items:
+        if os.geteuid() != 0 and item.get_closest_marker("root"):
+            item.add_marker(pytest.mark.skip(reason="needs root"))
+        if item.get_closest_marker("huge") and not config.option.markexpr:
+            item.add_marker(pytest.mark.skip(reason="takes minutes and 20 GB of disk: pytest -m slow"))
 
 
 @pytest.hookimpl(trylast=True)

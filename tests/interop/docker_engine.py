@@ -45,6 +45,7 @@ def start(folder: Path, driver: str) -> subprocess.Popen[bytes] | None:
     argv = ["dockerd", "--host", f"unix://{folder}/sock", "--data-root", f"{folder}/data"]
     argv += ["--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid"]
     argv += ["--iptables=false", "--ip6tables=false", "--bridge=none"]
+    argv += ["--default-ulimit", "nofile=1024:1024", "--default-ulimit", "nproc=4096:4096"]  # no more than a CI job has
     with (folder / "log").open("wb") as log:
         # It starts containerd itself. A session of its own, so that both can be ended together.
         daemon = subprocess.Popen([*argv, "--storage-driver", driver], stdout=log, stderr=log, start_new_session=True)

@@ -274,6 +274,7 @@ def test_logins_are_shared_with_skopeo(guarded_registry: str, skopeo: Program, b
 
 @pytest.mark.root
 @pytest.mark.slow
+@pytest.mark.huge
 def test_a_layer_of_five_gigabytes_is_pushed_and_pulled_in_little_memory(name: str, tmp_path: Path) -> None:
     """The layer is what compression makes little of, and the processes are held to less memory than any part of it."""
     root, file = tmp_path / "rootfs.tar", 5 << 30
