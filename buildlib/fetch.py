@@ -18,13 +18,14 @@ from buildlib.content import PIECE, temporary
 from buildlib.errors import DigestMismatch, FormatError, TransportError, UsageError, from_os_error
 from buildlib.oci.digest import Digest
 from buildlib.registry.auth import Authenticator, Credential
-from buildlib.registry.http import Http, reason
+from buildlib.registry.http import Http, Tls, reason
 from buildlib.registry.message import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from typing import BinaryIO
 
+    from buildlib.registry.access import Access
     from buildlib.registry.http import Reply
     from buildlib.registry.message import Response
     from buildlib.store import Store
@@ -70,11 +71,13 @@ def fetch(
     checksum: str | None = None,
     authorization: str | None = None,
     check: Callable[[], None] | None = None,
+    access: Access | None = None,
 ) -> Download:
     """Get the file at ``url``, as far as it is not known that the one fetched last is still it.
 
     ``checksum`` is the digest ("sha256:…", "sha512:…") that it must have; ``authorization`` is sent as the header of
-    that name, to that server only. ``check`` is called between pieces and may raise. Raises :class:`TransportError`,
+    that name, to that server only. ``check`` is called between pieces and may raise. ``access`` brings trust in
+    certificates, proxies and patience; its logins are not for this. Raises :class:`TransportError`,
     :class:`DigestMismatch`, :class:`UsageError`, :class:`StoreFull`.
     """
     expected = None if checksum is None else _digest(checksum)
@@ -82,7 +85,7 @@ def fetch(
     row = store.db.row("SELECT digest, etag, modified FROM fetched WHERE url = ?", (plain,))
     if row is not None and expected is not None and row[0] == expected and store.blobs.has(row[0]):
         return Download(plain, row[0], _seconds(row[2]))
-    http = Http(_Given(authorization))
+    http = _client(authorization, access)
     try:
         # A checksum of another kind than what is remembered needs the bytes.
         known = row is not None and store.blobs.has(row[0]) and (expected is None or expected.algorithm == "sha256")
@@ -99,6 +102,13 @@ def fetch(
     if expected is not None and expected.algorithm == "sha256" and found.digest != expected:
         raise _mismatch(plain, expected, found.digest)  # it is what it was before, and that was never right
     return found
+
+
+def _client(authorization: str | None, access: Access | None) -> Http:
+    if access is None:
+        return Http(_Given(authorization))
+    tls = Tls(access.tls_verify, access.cert_dir)
+    return Http(_Given(authorization), tls, retries=access.retries, delay=access.retry_delay, proxies=access.proxies)
 
 
 class _Given(Authenticator):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from buildlib.cli.copy import COPY_FLAGS, transfer
 from buildlib.cli.flags import BOOL, Flag, Verb
+from buildlib.cli.registry_flags import REGISTRY_FLAGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,14 +20,18 @@ VERB = Verb(
     details="An archive of this machine (tar, plain or compressed) is unpacked into DESTINATION.",
     flags=(
         *COPY_FLAGS,
-        Flag("cert-dir", "folder with certificates for URLs", metavar="DIR", later=True),
         Flag("checksum", "the digest that a URL's content must have, or the commit", metavar="DIGEST"),
         Flag("keep-git-dir", "keep the .git folder of a repository", kind=BOOL),
-        Flag("tls-verify", "require HTTPS and verify certificates", kind=BOOL, default=True, no_op=True),
+        *REGISTRY_FLAGS,
     ),
 )
 
 
 def run(args: Arguments) -> int:
     """Add."""
-    return transfer(args, "add", checksum=args.checksum, keep_git_dir=args.keep_git_dir or None)
+    access = None
+    if any("://" in source for source in args.positionals[1:]):
+        from buildlib.cli.registry_flags import access_to
+
+        access = access_to(args, "docker://")["access"]  # trust and patience are for web servers, too
+    return transfer(args, "add", checksum=args.checksum, keep_git_dir=args.keep_git_dir or None, access=access)

@@ -6,17 +6,21 @@ import os
 
 from buildlib.cli.copy_image import IMAGE_FLAGS
 from buildlib.cli.flags import BOOL, LIST, NUMBER, Flag, Verb
-from buildlib.cli.registry_flags import has_transport
+from buildlib.cli.registry_flags import REGISTRY_FLAGS, has_transport
 from buildlib.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from buildlib import Store
     from buildlib.cli.flags import Arguments
 
 COPY_FLAGS = (
     Flag("add-history", "note this in the history of the image", kind=BOOL, env="BUILDAH_HISTORY"),
+    Flag("allow-empty-wildcard", "a pattern may match nothing", kind=BOOL),
+    Flag("allow-wildcard", "with =false names of sources are no patterns", kind=BOOL, default=True),
+    Flag("blob-cache", "accepted; the store keeps blobs", metavar="DIR", no_op=True, hidden=True),
     Flag("chmod", "permissions of what is copied, as 0644 or u=rwX,go=rX", metavar="MODE"),
     Flag("chown", "owner of what is copied, names are looked up in the container", metavar="USER[:GROUP]"),
     Flag("contextdir", "folder that the sources lie in", metavar="DIR"),
@@ -24,14 +28,15 @@ COPY_FLAGS = (
     Flag("from", "a container or an image that the sources lie in", metavar="NAME"),
     Flag("ignorefile", "file with patterns of what to leave out", metavar="FILE"),
     Flag("link", "into an empty root that is put on top, so that no link of the container is followed", kind=BOOL),
+    Flag("no-follow-symlinks", "a source that is a symbolic link is copied as a link", kind=BOOL),
     Flag("quiet", "do not tell how it goes on; of files nothing is printed anyway", short="q", kind=BOOL),
-    Flag("retry", "how often to try again", kind=NUMBER, no_op=True),
-    Flag("retry-delay", "how long to wait between", metavar="DURATION", no_op=True),
-    Flag("timestamp", "the time of the copied files, in seconds", kind=NUMBER, metavar="SECONDS", later=True),
+    Flag("timestamp", "the time of the copied files, in seconds", kind=NUMBER, metavar="SECONDS"),
 )
+_PULL_FLAGS = tuple(flag for flag in REGISTRY_FLAGS if flag.name in ("cert-dir", "creds", "retry", "retry-delay"))
+"""For the image of ``--from``; other such flags of ``copy`` are those of skopeo."""
 
-_OWN_FLAGS = (*COPY_FLAGS, Flag("parents", "keep the folders of the sources' names", kind=BOOL))
-_BOTH = {"quiet"}
+_OWN_FLAGS = (*COPY_FLAGS, Flag("parents", "keep the folders of the sources' names", kind=BOOL), *_PULL_FLAGS)
+_BOTH = {"quiet", "tls_verify", "authfile"}
 
 VERB = Verb(
     "copy",
@@ -46,7 +51,11 @@ VERB = Verb(
     "When the first argument begins with a transport (docker://, oci:, oci-archive:, docker-archive:, dir:,\n"
     "docker-daemon:, containers-storage:, tarball:), an image is copied, as by skopeo and with its flags; it\n"
     "passes through no store. Then flags that are for files are refused, and the other way round.",
-    flags=(*_OWN_FLAGS, *IMAGE_FLAGS),
+    flags=(
+        *_OWN_FLAGS,
+        Flag("tls-verify", "require HTTPS and verify certificates", kind=BOOL, default=True),
+        *IMAGE_FLAGS,
+    ),
 )
 
 
@@ -78,22 +87,52 @@ def transfer(args: Arguments, method: str, **options: Any) -> int:
     destination = sources.pop() if len(sources) > 1 else "."
     if args.contextdir is not None:
         sources = [_within(source, args.contextdir) for source in sources]
+    if not args.allow_wildcard:
+        sources = [_literal(source) for source in sources]
     with open_store(args) as store:
         container = store.container(name)
         getattr(container, method)(
             *sources,
             dest=destination,
             context=args.contextdir,
-            from_=args.values["from"],
+            from_=_origin(store, args),
             chown=args.chown,
             chmod=args.chmod,
             exclude=args.exclude,
             ignore=_ignored(args),
             link=args.link,
+            empty_wildcard=args.allow_empty_wildcard,
+            follow_links=not args.no_follow_symlinks,
+            keep_setuid=True,
+            timestamp=args.timestamp,
             created_by=_history(args, method) if args.add_history else None,
             **options,
         )
     return 0
+
+
+def _origin(store: Store, args: Arguments) -> Any:
+    """The container or image of ``--from``; an image that is not here is pulled, as with buildah."""
+    from buildlib.cli.registry_flags import access_to
+    from buildlib.errors import NotFound
+
+    name = args.values["from"]
+    if name is None:
+        return None
+    for find in (store.container, store.image):
+        try:
+            return find(name)
+        except NotFound:
+            pass
+    from buildlib.cli.progress import Progress
+
+    with Progress(args.quiet) as progress:
+        return store.pull(name, progress=progress, **access_to(args, name))
+
+
+def _literal(source: str) -> str:
+    """``source`` as a pattern that means only itself."""
+    return "".join(f"\\{letter}" if letter in "*?[\\" else letter for letter in source)
 
 
 def _within(source: str, context: str) -> str:

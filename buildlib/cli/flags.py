@@ -24,7 +24,7 @@ _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 class Flag:
     """One flag of a verb: what it is called, what it takes, and one line of help."""
 
-    __slots__ = ("bare", "default", "env", "help", "kind", "later", "metavar", "name", "no_op", "short")
+    __slots__ = ("bare", "default", "env", "help", "hidden", "kind", "later", "metavar", "name", "no_op", "short")
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class Flag:
         env: str = "",
         later: bool = False,
         no_op: bool = False,
+        hidden: bool = False,
     ) -> None:
         self.name = name
         self.help = help
@@ -55,6 +56,8 @@ class Flag:
         """Known, and refused with a clear error: it is not supported yet."""
         self.no_op = no_op
         """Accepted for the sake of scripts; there is nothing for it to do here."""
+        self.hidden = hidden
+        """Not in the help, as with buildah."""
 
     @property
     def key(self) -> str:

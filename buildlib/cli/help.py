@@ -82,7 +82,7 @@ def flag_table(flags: tuple[Flag, ...]) -> str:
     from buildlib.cli.human import table
 
     shown = sorted((*flags, Flag("help", "show this", short="h", kind=BOOL)), key=lambda flag: flag.name)
-    return table([(_spelling(flag), described(flag)) for flag in shown])
+    return table([(_spelling(flag), described(flag)) for flag in shown if not flag.hidden])
 
 
 def described(flag: Flag) -> str:

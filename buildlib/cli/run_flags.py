@@ -59,7 +59,7 @@ LIMIT_FLAGS = (
 
 _SAME = (
     "cap_add", "cap_drop", "cgroup_parent", "cpu_period", "cpu_quota", "cpu_shares", "cpuset_cpus", "cpuset_mems",
-    "dns", "group_add", "isolation", "no_hosts", "no_hostname",
+    "dns", "dns_search", "group_add", "isolation", "no_hosts", "no_hostname",
 )  # fmt: skip
 _OTHER = {
     "add_host": "add_hosts",

@@ -252,7 +252,8 @@ class WorkingContainer:
         chown: str | None = None, chmod: str | int | None = None,
         exclude: Sequence[str] = (), ignore: IgnorePatterns | Sequence[str] = (),
         parents: bool = False, link: bool = False, contents: Mapping[str, bytes | str] | None = None,
-        empty_wildcard: bool = False, created_by: str | None = None, comment: str | None = None,
+        empty_wildcard: bool = False, keep_setuid: bool = False, follow_links: bool = True,
+        timestamp: int | None = None, created_by: str | None = None, comment: str | None = None,
     ) -> bool:  # fmt: skip
         """Copy files and the contents of directories, as ``cp`` does: the last of ``paths`` is where to.
 
@@ -263,7 +264,9 @@ class WorkingContainer:
         relative to the root of the sources, ``exclude`` relative to each source. ``parents`` keeps the directories
         above (from ``/./`` on). ``empty_wildcard``: a pattern may match nothing. ``link`` copies into an empty root and
         puts that on top: no link of the container is followed, no name of a user is known, and what is below does not
-        matter to the cache. Rules: Dockerfile reference, "COPY".
+        matter to the cache. ``keep_setuid``: what comes from this machine keeps its setuid and setgid bits, too.
+        ``follow_links=False``: a source that is a symbolic link is copied as one. ``timestamp`` (seconds since 1970) is
+        the time of all that is copied. Rules: Dockerfile reference, "COPY".
 
         Says whether nothing had to be done, because the cache had the outcome. Raises :class:`CopyError`,
         :class:`UsageError`, :class:`StoreFull`.
@@ -273,6 +276,7 @@ class WorkingContainer:
         return copy(
             self, "copy", paths, dest, context=context, from_=from_, chown=chown, chmod=chmod, exclude=exclude,
             ignore=ignore, parents=parents, contents=contents, empty_wildcard=empty_wildcard, link=link,
+            keep_setuid=keep_setuid, follow_links=follow_links, timestamp=timestamp,
             created_by=created_by, comment=comment,
         )  # fmt: skip
 
@@ -282,7 +286,8 @@ class WorkingContainer:
         exclude: Sequence[str] = (), ignore: IgnorePatterns | Sequence[str] = (),
         link: bool = False, contents: Mapping[str, bytes | str] | None = None, unpack: bool | None = None,
         checksum: str | None = None, keep_git_dir: bool | None = None, authorization: str | None = None,
-        empty_wildcard: bool = False, created_by: str | None = None, comment: str | None = None,
+        empty_wildcard: bool = False, keep_setuid: bool = False, follow_links: bool = True,
+        timestamp: int | None = None, access: Any = None, created_by: str | None = None, comment: str | None = None,
     ) -> bool:  # fmt: skip
         """As :meth:`copy`; and sources may be URLs and git repositories, and tar archives are unpacked.
 
@@ -290,8 +295,8 @@ class WorkingContainer:
         applies, ``chmod`` and ``exclude`` do not. ``unpack`` decides it for all; by default those of this machine are,
         and those from elsewhere are not. A file from the web has mode 0600 and the server's time. ``checksum``, for
         exactly one of them: the digest of the file, or the commit. A repository (``…git#ref:subdir``) comes without its
-        ``.git`` unless ``keep_git_dir``. ``authorization`` is the header for the server. Rules: Dockerfile reference,
-        "ADD".
+        ``.git`` unless ``keep_git_dir``. ``authorization`` is the header for the server, ``access`` says whom to trust
+        and how often to try again. Rules: Dockerfile reference, "ADD".
 
         Raises :class:`TransportError`, :class:`DigestMismatch`, :class:`NotFound` too.
         """
@@ -300,7 +305,10 @@ class WorkingContainer:
         return copy(
             self, "add", paths, dest, context=context, from_=from_, chown=chown, chmod=chmod, exclude=exclude,
             ignore=ignore, parents=False, contents=contents, empty_wildcard=empty_wildcard, unpack=unpack,
-            link=link, remote={"checksum": checksum, "keep_git_dir": keep_git_dir, "authorization": authorization},
+            link=link, keep_setuid=keep_setuid, follow_links=follow_links, timestamp=timestamp,
+            remote={
+                "checksum": checksum, "keep_git_dir": keep_git_dir, "authorization": authorization, "access": access,
+            },
             created_by=created_by, comment=comment,
         )  # fmt: skip
 
@@ -342,7 +350,7 @@ class WorkingContainer:
         self, name: str | None = None, *, squash: bool | str = False, timestamp: int | None = None,
         source_date_epoch: int | None = None, rewrite_timestamp: bool = False, format: str | None = None,
         rm: bool = False, created_by: str | None = None, comment: str | None = None,
-        annotations: Mapping[str, str] | None = None, omit_history: bool = False, names: Sequence[str] = (),
+        annotations: Mapping[str, str | None] | None = None, omit_history: bool = False, names: Sequence[str] = (),
         inline_cache: bool = False,
     ) -> Image:  # fmt: skip
         """Make an image of its state, called ``name`` and ``names``. The container goes on above the new layers.
@@ -351,6 +359,7 @@ class WorkingContainer:
         (seconds since 1970) dates the image, the new history and all files of new layers; ``source_date_epoch`` only
         the first two, with ``rewrite_timestamp`` also the files that are younger. ``format``: "oci" or "docker".
         ``created_by`` and ``comment`` describe, in the history, a layer that this makes. ``rm`` removes the container.
+        Of ``annotations`` those whose value is None are left out of the manifest.
         ``inline_cache`` writes the cache records of its layers into the config, for :meth:`Store.import_cache`.
 
         Where nothing was done, the image is the base, with more names. Raises :class:`UsageError`,

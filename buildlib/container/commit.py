@@ -41,7 +41,7 @@ class Request:
     format: str | None = None
     created_by: str | None = None
     comment: str | None = None
-    annotations: dict[str, str] | None = None
+    annotations: dict[str, str | None] | None = None
     omit_history: bool = False
     inline_cache: bool = False
 
@@ -215,8 +215,9 @@ def _manifest(
     ]
     notes: dict[str, str] = {}
     if not docker:
-        notes = {**state.annotations, **_base_notes(container, base), f"{NOTE}created": config.created or ""}
-        notes.update(wanted.annotations or {})
+        every: dict[str, str | None] = {**state.annotations, **_base_notes(container, base)}
+        every |= {f"{NOTE}created": config.created or "", **(wanted.annotations or {})}
+        notes = {name: text for name, text in every.items() if text is not None}
     described = config.descriptor(mediatype.DOCKER_CONFIG if docker else mediatype.OCI_CONFIG)
     return Manifest.build(described, descriptors, media_type=FORMATS[format], annotations=dict(sorted(notes.items())))
 

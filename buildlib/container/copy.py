@@ -51,6 +51,7 @@ def request(
     exclude: Sequence[str],
     ignore: IgnorePatterns | Sequence[str],
     contents: Mapping[str, bytes | str] | None,
+    keep_setuid: bool = False,
     **more: Any,
 ) -> Request:
     """The copy as data. Raises :class:`UsageError` for a mode or a name that can't be meant."""
@@ -71,7 +72,7 @@ def request(
         chown or None,
         mode,
         keep_owner=inside,
-        strip=not inside,
+        strip=not (inside or keep_setuid),
         exclude=tuple(exclude),
         ignore=tuple((p.text, p.negated, p.line, p.source) for p in patterns.patterns),
         contents=tuple((file_name(name), _encode(data), 0o644) for name, data in (contents or {}).items()),
@@ -142,10 +143,12 @@ def copy(
     comment: str | None,
     unpack: bool | None = False,
     link: bool = False,
+    follow_links: bool = True,
     remote: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> bool:
     """See :meth:`WorkingContainer.copy`; ``kind`` is "copy" or "add", which takes what ``remote`` says."""
+    options["follow"] = follow_links
     sources = tuple(paths)
     if dest is None:
         sources, dest = sources[:-1], "".join(sources[-1:])
@@ -196,7 +199,7 @@ def _parts(container: WorkingContainer, groups: Sequence[Group], options: Mappin
 
 def _call(container: WorkingContainer, kind: str, parts: Sequence[Part], dest: str) -> Call:
     store, first = container.store, parts[0].request
-    values = {
+    values: dict[str, Any] = {
         "dest": dest,
         "unpack": [part.unpack for part in parts] if len(parts) > 1 else parts[0].unpack,
         "keep_owner": first.keep_owner,
@@ -204,6 +207,12 @@ def _call(container: WorkingContainer, kind: str, parts: Sequence[Part], dest: s
         "chmod": first.chmod,
         "parents": first.parents,
     }
+    if not first.strip and not first.keep_owner:
+        values["keep_setuid"] = True
+    if not first.follow:
+        values["follow"] = False
+    if first.timestamp is not None:
+        values["timestamp"] = first.timestamp
 
     def step() -> Step:
         found = [digest(store, part.origin, part.request) for part in parts]

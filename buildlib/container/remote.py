@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from buildlib.fetch import Download
     from buildlib.git import Repository
     from buildlib.git.checkout import Resolved
+    from buildlib.registry.access import Access
     from buildlib.store import Store
     from buildlib.worker.copying.request import Request
 
@@ -35,6 +36,7 @@ def remote(
     checksum: str | None = None,
     keep_git_dir: bool | None = None,
     authorization: str | None = None,
+    access: Access | None = None,
     requests: Requests,
 ) -> Web | Git | None:
     """What is at ``source``, None for a path. ``checksum``: a digest, or a commit. Raises :class:`UsageError`."""
@@ -53,7 +55,7 @@ def remote(
     if is_url(source):
         if keep_git_dir:
             raise UsageError(f"{source}: only a git repository has a .git directory to keep")
-        return Web(store, source, checksum, authorization, requests)
+        return Web(store, source, checksum, authorization, access, requests)
     if source.startswith(("ftp://", "file://")):
         raise UsageError(f"{source}: can't be fetched", hint="http, https and git are known")
     return None
@@ -71,6 +73,7 @@ class Web:
         url: str,
         checksum: str | None,
         authorization: str | None,
+        access: Access | None,
         requests: Requests,
     ) -> None:
         from buildlib.fetch import file_name, without_login
@@ -81,6 +84,8 @@ class Web:
         self._store = store
         self._answers = requests.answers
         self._options: dict[str, Any] = {"checksum": checksum, "authorization": authorization, "check": requests.check}
+        if access is not None:
+            self._options["access"] = access
 
     @property
     def _found(self) -> Download:

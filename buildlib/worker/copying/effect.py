@@ -25,6 +25,8 @@ class Effect(NamedTuple):
     strip: bool = False
     chowned: bool = False
     """Whether ``owner`` was asked for; archives of ADD keep their owners otherwise."""
+    timestamp: int | None = None
+    """The time that everything gets, instead of that of its source."""
 
     def mode(self, mode: int) -> int:
         """The permission bits that a file of the full ``mode`` gets."""
@@ -35,6 +37,11 @@ class Effect(NamedTuple):
     def ids(self, info: os.stat_result) -> tuple[int, int]:
         """The owner that a file gets."""
         return self.owner if self.owner is not None else (info.st_uid, info.st_gid)
+
+    def times(self, info: os.stat_result) -> tuple[int, int]:
+        """Access and modification time that a file gets, in nanoseconds."""
+        time = info.st_mtime_ns if self.timestamp is None else self.timestamp * 1_000_000_000
+        return time, time
 
     @property
     def parent_mode(self) -> int:

@@ -41,6 +41,10 @@ class Request(NamedTuple):
     """Relative to the root of the sources: the fields of each :class:`IgnorePattern`."""
     parents: bool = False
     empty_wildcard: bool = False
+    follow: bool = True
+    """A source that is a symbolic link means what it leads to."""
+    timestamp: int | None = None
+    """The time of everything; seconds since 1970."""
     contents: tuple[tuple[str, str, int], ...] = ()
     """Files that are given: name, content in base64, mode."""
     skip: tuple[tuple[int, int], ...] = ()
@@ -63,7 +67,7 @@ class Request(NamedTuple):
         elif owner is None:
             owner = 0, 0  # a forced owner does not enter the digest, so that any will do
         chmod = None if self.chmod is None else Chmod.parse(self.chmod)
-        return Effect(owner, chmod, self.strip, self.chown is not None)
+        return Effect(owner, chmod, self.strip, self.chown is not None, self.timestamp)
 
     def origin(self, fd: int) -> Origin:
         """The root of the sources, which is open as ``fd``."""
@@ -72,7 +76,13 @@ class Request(NamedTuple):
     def select(self, origin: Origin) -> list[Item]:
         """The items to copy; to be closed."""
         exclude = IgnorePatterns.of(self.exclude)
-        return origin.select(self.sources, exclude=exclude, parents=self.parents, empty_wildcard=self.empty_wildcard)
+        return origin.select(
+            self.sources,
+            exclude=exclude,
+            parents=self.parents,
+            empty_wildcard=self.empty_wildcard,
+            follow=self.follow,
+        )
 
     @property
     def skipped(self) -> frozenset[Identity]:

@@ -46,6 +46,7 @@ class Origin:
         self.fd = fd
         self.what = what
         self.ignore = ignore
+        self.follow = True
         self._base = os.readlink(f"/proc/self/fd/{fd}")
 
     def select(
@@ -55,12 +56,15 @@ class Origin:
         exclude: IgnorePatterns = _NOTHING,
         parents: bool = False,
         empty_wildcard: bool = False,
+        follow: bool = True,
     ) -> list[Item]:
         """The items that ``sources`` mean, in that order; those of a wildcard are sorted.
 
         Raises one :class:`CopyError` that names each source that is missing, or left out by the ignore patterns.
-        ``empty_wildcard`` allows a pattern that matches nothing.
+        ``empty_wildcard`` allows a pattern that matches nothing. Without ``follow`` a source that is a symbolic link
+        is the link itself.
         """
+        self.follow = follow
         items: list[Item] = []
         absent: list[CopyError] = []
         try:
@@ -137,7 +141,7 @@ class Origin:
     ) -> Item | None:
         """The item at ``path``, None if it is missing or ignored; links are followed."""
         name = posixpath.basename(path)
-        real = self._real(path, follow=True)
+        real = self._real(path, follow=self.follow)
         if real is None and wild:
             real = self._real(path, follow=False)
         if real is None:

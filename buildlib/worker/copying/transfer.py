@@ -7,7 +7,6 @@ import errno
 import hashlib
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from buildlib.errors import CopyError, from_os_error
 from buildlib.linux.beneath import open_in_root
@@ -23,6 +22,7 @@ from buildlib.worker.copying.digest import (
 )
 from buildlib.worker.copying.walk import DIRECTORY, ENTER, ENTRY, unreadable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -297,8 +297,7 @@ class Transfer:
             if not stat.S_ISLNK(info.st_mode):
                 # No link can stand here: the name was made a moment ago in a directory that nobody else has.
                 os.chmod(called, self.effect.mode(info.st_mode), dir_fd=at)
-            times = (info.st_mtime_ns, info.st_mtime_ns)
-            os.utime(called, ns=times, dir_fd=at, follow_symlinks=False)
+            os.utime(called, ns=self.effect.times(info), dir_fd=at, follow_symlinks=False)
 
     def _finish(
         self, fd: int, info: os.stat_result, attributes: list[tuple[str, bytes]], *, owned: bool, moded: bool
@@ -314,7 +313,7 @@ class Transfer:
             # After chown, which takes file capabilities away. An ACL would undo --chmod, for its mask is the mode.
             if name != _ACL or self.effect.chmod is None:
                 os.setxattr(fd, name, value)
-        os.utime(fd, ns=(info.st_mtime_ns, info.st_mtime_ns))
+        os.utime(fd, ns=self.effect.times(info))
 
 
 @contextlib.contextmanager
