@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import time
+from importlib import import_module
 
 from buildlib.errors import WorkerError
 from buildlib.linux import namespaces
