@@ -42,7 +42,8 @@ def engine() -> Iterator[str]:
 
 def start(folder: Path, driver: str) -> subprocess.Popen[bytes] | None:
     """The daemon, or None when it ends by itself; its log is ``log`` in the folder."""
-    argv = ["dockerd", "--host", f"unix://{folder}/sock", "--data-root", f"{folder}/data"]
+    argv = ["setpriv", "--pdeathsig", "TERM"]  # it ends also when this process is killed
+    argv += ["dockerd", "--host", f"unix://{folder}/sock", "--data-root", f"{folder}/data"]
     argv += ["--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid"]
     argv += ["--iptables=false", "--ip6tables=false", "--bridge=none"]
     argv += ["--default-ulimit", "nofile=1024:1024", "--default-ulimit", "nproc=4096:4096"]  # no more than a CI job has

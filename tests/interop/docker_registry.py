@@ -43,9 +43,8 @@ def serve(*, password: bool = False) -> Iterator[str]:
             config += f"auth:\n  htpasswd: {{realm: test, path: {folder}/htpasswd}}\n"
         (folder / "config.yml").write_text(config)
         with (folder / "log").open("w") as log:
-            process = subprocess.Popen(
-                [program, "serve", folder / "config.yml"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+            argv = ["setpriv", "--pdeathsig", "KILL", program, "serve", folder / "config.yml"]
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             _wait_for(host, process, folder / "log")
             yield host
