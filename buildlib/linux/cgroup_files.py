@@ -7,14 +7,14 @@ Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
-
-from attrs import frozen
 
 from buildlib.errors import SandboxError
+from buildlib.oci.value import frozen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any
 
     Given = Mapping[str, Any]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 _BLKIO = {
     "ioServiceBytesRecursive": ("blkio.throttle.io_service_bytes_recursive", "blkio.bfq.io_service_bytes_recursive"),

@@ -11,15 +11,15 @@ import os
 import posixpath
 import signal
 import time
-from typing import TYPE_CHECKING, Any
-
-from attrs import frozen
 
 from buildlib.errors import SandboxError
 from buildlib.linux import cgroup_files
+from buildlib.oci.value import frozen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
 
 UNIFIED = ""
 """The key of v2's one hierarchy among those of v1, which are named by controller or ``name=systemd``."""
@@ -51,23 +51,28 @@ class Hierarchy:
 
 def hierarchies(mountinfo: str, own: str) -> list[Hierarchy]:
     """The hierarchies of a machine from the texts of /proc/self/mountinfo and /proc/self/cgroup. Pure."""
-    mounted: list[tuple[str, set[str], str, str]] = []
+    points: list[tuple[str, set[str], str, str]] = []
     for line in mountinfo.splitlines():
         fields, _, rest = line.partition(" - ")
         if rest.startswith(("cgroup ", "cgroup2 ")):
             kind, _, words = rest.split(" ", 2)
             root, point = fields.split(" ")[3:5]
-            mounted.append((kind, set(words.split(",")), root, point))
+            points.append((kind, set(words.split(",")), root, point))
     found = []
     for line in own.splitlines():
         _, names, path = line.split(":", 2)
-        for kind, options, root, point in mounted:
+        for kind, options, root, point in points:
             if (kind == "cgroup2") if not names else (kind == "cgroup" and set(names.split(",")) <= options):
                 # A part of a hierarchy may be mounted, as in a container; our own place is then told from its root.
                 inner = path if root == "/" else path.removeprefix(root) if path.startswith(root) else "/"
                 found.append(Hierarchy(tuple(names.split(",")) if names else (UNIFIED,), point, inner or "/"))
                 break
     return found
+
+
+def mounted() -> list[Hierarchy]:
+    """The hierarchies that are mounted here."""
+    return hierarchies(_read("/proc/self/mountinfo"), _read("/proc/self/cgroup"))
 
 
 class Cgroup:
@@ -84,7 +89,7 @@ class Cgroup:
         made. Raises :class:`SandboxError` where no control groups are mounted.
         """
         wanted = None if controllers is None else {"blkio" if name == "io" else name for name in controllers}
-        found = hierarchies(_read("/proc/self/mountinfo"), _read("/proc/self/cgroup"))
+        found = mounted()
         paths = {}
         for hierarchy in found:
             if hierarchy.names == (UNIFIED,) or wanted is None or wanted & set(hierarchy.names):

@@ -9,12 +9,13 @@ import ctypes
 import errno
 import os
 import struct
-from typing import TYPE_CHECKING, Any
 
 from buildlib.linux.libc import syscall
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
 BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "loongarch64": 280, "ppc64le": 361, "s390x": 351}
 """The number of bpf(2) by machine."""

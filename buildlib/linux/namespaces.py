@@ -19,6 +19,7 @@ NEWIPC = 0x08000000
 NEWUSER = 0x10000000
 NEWPID = 0x20000000
 NEWNET = 0x40000000
+NEWTIME = 0x00000080
 
 FLAGS = {
     "mount": NEWNS,
@@ -28,6 +29,7 @@ FLAGS = {
     "user": NEWUSER,
     "pid": NEWPID,
     "network": NEWNET,
+    "time": NEWTIME,
 }
 """The flag of each namespace type by its name in the OCI runtime specification."""
 

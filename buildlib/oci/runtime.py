@@ -82,7 +82,10 @@ class Rlimit:
 
 @frozen
 class Process:
-    """What is executed: ``args`` by execve in ``cwd`` with exactly ``env``."""
+    """What is executed: ``args`` by execve in ``cwd`` with exactly ``env``.
+
+    ``scheduler``, ``io_priority`` and ``exec_cpu_affinity`` are the spec's own JSON objects.
+    """
 
     args: tuple[str, ...] = ()
     cwd: str = "/"
@@ -93,6 +96,11 @@ class Process:
     rlimits: tuple[Rlimit, ...] = ()
     no_new_privileges: bool = False
     oom_score_adj: int | None = None
+    apparmor_profile: str = ""
+    selinux_label: str = ""
+    scheduler: dict[str, Any] | None = field(default=None, hash=False)
+    io_priority: dict[str, Any] | None = field(default=None, hash=False)
+    exec_cpu_affinity: dict[str, Any] | None = field(default=None, hash=False)
     extra: dict[str, Any] = field(factory=dict, hash=False, repr=False)
 
     FIELDS = (
@@ -105,6 +113,11 @@ class Process:
         Field("rlimits", "rlimits", many(Rlimit)),
         Field("noNewPrivileges", "no_new_privileges", BOOLEAN),
         Field("oomScoreAdj", "oom_score_adj", INTEGER, NULLABLE),
+        Field("apparmorProfile", "apparmor_profile", TEXT),
+        Field("selinuxLabel", "selinux_label", TEXT),
+        Field("scheduler", "scheduler", OBJECT, NULLABLE),
+        Field("ioPriority", "io_priority", OBJECT, NULLABLE),
+        Field("execCPUAffinity", "exec_cpu_affinity", OBJECT, NULLABLE),
     )
 
 
@@ -172,7 +185,10 @@ class Device:
 
 @frozen
 class Linux:
-    """What only Linux has. ``resources`` and ``seccomp`` are the spec's own JSON objects."""
+    """What only Linux has.
+
+    ``resources``, ``seccomp``, ``time_offsets`` and ``personality`` are the spec's own JSON objects.
+    """
 
     uid_mappings: tuple[IDMapping, ...] = ()
     gid_mappings: tuple[IDMapping, ...] = ()
@@ -185,6 +201,9 @@ class Linux:
     rootfs_propagation: str = ""
     masked_paths: tuple[str, ...] = ()
     readonly_paths: tuple[str, ...] = ()
+    mount_label: str = ""
+    personality: dict[str, Any] | None = field(default=None, hash=False)
+    time_offsets: dict[str, Any] | None = field(default=None, hash=False)
     extra: dict[str, Any] = field(factory=dict, hash=False, repr=False)
 
     FIELDS = (
@@ -199,6 +218,9 @@ class Linux:
         Field("rootfsPropagation", "rootfs_propagation", TEXT),
         Field("maskedPaths", "masked_paths", TEXTS),
         Field("readonlyPaths", "readonly_paths", TEXTS),
+        Field("mountLabel", "mount_label", TEXT),
+        Field("personality", "personality", OBJECT, NULLABLE),
+        Field("timeOffsets", "time_offsets", OBJECT, NULLABLE),
     )
 
 

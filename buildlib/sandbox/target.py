@@ -7,7 +7,7 @@ import errno
 import os
 import stat
 
-from buildlib.linux import beneath
+from buildlib.linux import beneath, mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,17 +18,30 @@ KERNEL_TREES = ("/proc", "/sys", "/dev")
 the kernel's files, and what of them is not (CVE-2019-16884, CVE-2023-27561)."""
 
 
+PROC_TARGETS = frozenset(
+    "/proc/" + name
+    for name in (
+        "cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "net/dev",
+        "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled",
+    )
+)  # fmt: skip
+"""All that may be covered in a /proc: numbers that tools like LXCFS fake. Over anything else the container's own
+processes would be told lies when they set a label or a parameter (CVE-2019-19921, CVE-2023-27561, CVE-2025-52881)."""
+
+
 @contextlib.contextmanager
-def mount_point(rootfs: str, path: str, *, directory: bool) -> Iterator[int]:
+def mount_point(rootfs: str, path: str, *, directory: bool, make: bool = False) -> Iterator[int]:
     """An O_PATH descriptor of ``path`` in ``rootfs``, to mount on.
 
-    One that is missing is made if it lies in something mounted for this run, as ``/dev/pts`` does, and never in the
-    root file system itself: whatever is made there would end in a layer. Raises ``OSError``.
+    One that is missing is made if it lies in something mounted for this run, as ``/dev/pts`` does. In the root file
+    system itself it is made only with ``make``: whatever is made there would end in a layer. Raises ``OSError``, also
+    for a target in a /proc that must not be covered.
     """
     root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fd = _open(root, path, directory)
+        fd = _open(root, path, directory, make)
         try:
+            _guard(root, fd, path)
             yield fd
         finally:
             os.close(fd)
@@ -36,17 +49,33 @@ def mount_point(rootfs: str, path: str, *, directory: bool) -> Iterator[int]:
         os.close(root)
 
 
-def _open(root: int, path: str, directory: bool) -> int:
+def _open(root: int, path: str, directory: bool, make: bool) -> int:
     resolve = beneath.IN_ROOT | (beneath.NO_SYMLINKS if path.rstrip("/") in KERNEL_TREES else 0)
     try:
         return _checked(beneath.open_in_root(root, path, os.O_PATH, resolve=resolve), path, directory)
     except FileNotFoundError:
-        _make(root, path, directory)
+        _make(root, path, directory, make)
     except OSError as error:
         if error.errno == errno.ELOOP and resolve & beneath.NO_SYMLINKS:
             raise OSError(errno.ELOOP, "the image has a symbolic link there", path) from None
         raise
     return _checked(beneath.open_in_root(root, path, os.O_PATH), path, directory)
+
+
+def _guard(root: int, fd: int, path: str) -> None:
+    """Refuse what lies in a /proc, looked at where the look-up ended and not at what it was called."""
+    if mount.filesystem_type(fd) != mount.PROC_MAGIC:
+        return
+    base, real = (os.readlink(f"/proc/self/fd/{number}") for number in (root, fd))
+    inside = "/" + real.removeprefix(base.rstrip("/")).lstrip("/")
+    if inside not in PROC_TARGETS and inside != "/proc":
+        raise OSError(errno.EPERM, "nothing may be mounted in /proc but over a few files of numbers", path)
+
+
+def guard_proc(mounted: int, path: str) -> None:
+    """Refuse that something else than a procfs becomes /proc: what is written there would not reach the kernel."""
+    if os.path.normpath("/" + path.lstrip("/")) == "/proc" and mount.filesystem_type(mounted) != mount.PROC_MAGIC:
+        raise OSError(errno.EPERM, "only a proc file system can be mounted at /proc", path)
 
 
 def _checked(fd: int, path: str, directory: bool) -> int:
@@ -59,11 +88,11 @@ def _checked(fd: int, path: str, directory: bool) -> int:
     raise IsADirectoryError(errno.EISDIR, "there is a directory, so no file can be mounted on it", path)
 
 
-def _make(root: int, path: str, directory: bool) -> None:
+def _make(root: int, path: str, directory: bool, make: bool) -> None:
     spots = beneath.missing(root, path)
     parent = beneath.open_in_root(root, os.path.dirname(spots[0]), os.O_PATH | os.O_DIRECTORY)
     try:
-        if os.fstat(parent).st_dev == os.fstat(root).st_dev:
+        if not make and os.fstat(parent).st_dev == os.fstat(root).st_dev:
             raise FileNotFoundError(errno.ENOENT, "there is no such mount point in the image", path)
     finally:
         os.close(parent)

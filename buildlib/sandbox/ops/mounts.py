@@ -2,40 +2,48 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import sys
 
 from buildlib.linux import mount
-from buildlib.linux.beneath import IN_ROOT, NO_SYMLINKS, open_in_root
 from buildlib.linux.options import parse
 from buildlib.oci.value import frozen
-from buildlib.sandbox.target import mount_point
+from buildlib.sandbox.target import guard_proc, mount_point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from buildlib.linux.options import Options
+
+    Triples = tuple[tuple[int, int, int], ...]
+
+KINDS = {
+    "private": mount.MS_PRIVATE,
+    "slave": mount.MS_SLAVE,
+    "shared": mount.MS_SHARED,
+    "unbindable": mount.MS_UNBINDABLE,
+}
 
 
 @frozen
 class Propagation:
-    """Keep mount events of the host's tree out ("private"), or let only those of the host in ("slave")."""
+    """How mount events go between the host's tree and this namespace: "private" not at all, "slave" only inwards."""
 
     kind: str = "private"
+    recursive: bool = True
 
     def describe(self) -> str:
         """One line."""
-        return f"make / recursively {self.kind}"
+        return f"make / {'recursively ' if self.recursive else ''}{self.kind}"
 
     def execute(self) -> None:
-        """mount(2) with MS_PRIVATE or MS_SLAVE."""
-        mount.set_propagation(mount.MS_SLAVE if self.kind == "slave" else mount.MS_PRIVATE)
+        """mount(2) with MS_PRIVATE, MS_SLAVE, MS_SHARED or MS_UNBINDABLE."""
+        mount.set_propagation(KINDS[self.kind], recursive=self.recursive)
 
 
 @frozen
 class BindRoot:
-    """Make the root file system a mount of its own, which pivot_root wants."""
+    """Make the root file system a mount of its own, which pivot_root wants. It shares no events: nor would that do."""
 
     rootfs: str
 
@@ -44,8 +52,21 @@ class BindRoot:
         return f"bind {self.rootfs} on itself"
 
     def execute(self) -> None:
-        """Attach a clone of the tree on the tree."""
-        mount.bind(self.rootfs, self.rootfs)
+        """Attach a clone of the tree on the tree, in a mount that is private as well."""
+        fd = mount.open_tree(self.rootfs)
+        try:
+            mount.set_attributes("", dir_fd=fd, propagation=mount.MS_PRIVATE, recursive=True)
+            mount.make_private(_mount_above(self.rootfs), recursive=False)
+            mount.move_mount(fd, self.rootfs)
+        finally:
+            os.close(fd)
+
+
+def _mount_above(path: str) -> str:
+    path = os.path.realpath(path)
+    while not mount.is_mount_point(path):
+        path = os.path.dirname(path)
+    return path
 
 
 @frozen
@@ -57,35 +78,46 @@ class MountNew:
     source: str
     target: str
     options: tuple[str, ...] = ()
+    make: bool = False
 
     def describe(self) -> str:
         """One line."""
-        return f"mount {self.type} at {self.target}" + (f" ({','.join(self.options)})" if self.options else "")
+        return f"mount {self.type} at {self.target}" + _words(self.options)
 
     def execute(self) -> None:
         """Make it, then attach it."""
         options = parse(self.options)
-        fd = mount.new_mount(self.type, options.rest, attributes=options.attributes, source=self.source)
-        _attach(fd, self.rootfs, self.target)
+        attributes = (options.attributes & ~options.all_clear) | options.all_attributes
+        fd = mount.new_mount(self.type, options.rest, attributes=attributes, source=self.source or self.type)
+        if options.propagation:
+            mount.set_attributes("", dir_fd=fd, propagation=options.propagation)
+        _attach(fd, self.rootfs, self.target, make=self.make, copy_up=options.copy_up)
 
 
 @frozen
 class MountBind:
-    """What is at ``source`` on the host also at ``target``."""
+    """What is at ``source`` on the host also at ``target``; with ids mapped, triples (inside, outside, count)."""
 
     rootfs: str
     source: str
     target: str
     options: tuple[str, ...] = ()
+    make: bool = False
+    uids: Triples = ()
+    gids: Triples = ()
 
     def describe(self) -> str:
         """One line."""
-        return f"bind {self.source} at {self.target}" + (f" ({','.join(self.options)})" if self.options else "")
+        return f"bind {self.source} at {self.target}" + _words(self.options)
 
     def execute(self) -> None:
         """Clone the tree, set its attributes, then attach it."""
-        fd = mount.open_tree(self.source, recursive=parse(self.options).recursive)
-        _set_and_attach(fd, self.rootfs, self.target, self.options)
+        options = parse(self.options)
+        fd = mount.open_tree(self.source, recursive=options.recursive)
+        if options.idmap:
+            map_ids(fd, self.uids, self.gids, recursive=options.idmap == "ridmap")
+        set_attributes(fd, options)
+        _attach(fd, self.rootfs, self.target, make=self.make)
 
 
 @frozen
@@ -96,98 +128,57 @@ class MountDetached:
     fd: int
     target: str
     options: tuple[str, ...] = ()
+    make: bool = False
 
     def describe(self) -> str:
         """One line."""
-        return f"attach mount {self.fd} at {self.target}" + (f" ({','.join(self.options)})" if self.options else "")
+        return f"attach mount {self.fd} at {self.target}" + _words(self.options)
 
     def execute(self) -> None:
         """Set its attributes, then attach it."""
-        _set_and_attach(self.fd, self.rootfs, self.target, self.options)
+        set_attributes(self.fd, parse(self.options))
+        _attach(self.fd, self.rootfs, self.target, make=self.make)
 
 
-def _set_and_attach(fd: int, rootfs: str, target: str, words: tuple[str, ...]) -> None:
-    options = parse(words)
-    mount.set_attributes(
-        "",
-        dir_fd=fd,
-        add=options.attributes,
-        clear=options.clear,
-        propagation=options.propagation or mount.MS_PRIVATE,
-        recursive=True,
-    )
-    _attach(fd, rootfs, target)
+def _words(options: tuple[str, ...]) -> str:
+    return f" ({','.join(options)})" if options else ""
 
 
-def _attach(fd: int, rootfs: str, target: str) -> None:
+def map_ids(fd: int, uids: Triples, gids: Triples, *, recursive: bool) -> None:
+    """Show the owners on a detached mount as other ids. Raises ``OSError``: EINVAL for a file system without that."""
+    from buildlib.linux.idmap import user_namespace
+
+    space = user_namespace(uids, gids)
     try:
-        with mount_point(rootfs, target, directory=stat.S_ISDIR(os.fstat(fd).st_mode)) as spot:
+        mount.set_attributes("", dir_fd=fd, add=mount.ATTR_IDMAP, user_namespace=space, recursive=recursive)
+    finally:
+        os.close(space)
+
+
+def set_attributes(fd: int, options: Options) -> None:
+    """Give a detached clone the attributes of its options. It shares mount events only if they say so."""
+    own = 0 if options.all_propagation else options.propagation
+    everywhere = 0 if own else options.propagation or mount.MS_PRIVATE
+    add, clear = options.all_attributes, options.all_clear
+    mount.set_attributes("", dir_fd=fd, add=add, clear=clear, propagation=everywhere, recursive=True)
+    if options.attributes or options.clear or own:
+        # "ro" without "r" is about the mount itself; both together add up (config.md, "Linux mount options").
+        add, clear = options.attributes & ~clear, options.clear & ~add
+        mount.set_attributes("", dir_fd=fd, add=add, clear=clear, propagation=own)
+
+
+def _attach(fd: int, rootfs: str, target: str, *, make: bool, copy_up: bool = False) -> None:
+    try:
+        guard_proc(fd, target)
+        directory = stat.S_ISDIR(os.fstat(fd).st_mode)
+        with mount_point(rootfs, target, directory=directory, make=make) as spot:
+            if copy_up:
+                from buildlib.sandbox.copy_up import copy_up as fill
+
+                fill(spot, fd)
             mount.move_mount(fd, "", dir_fd=spot)
     finally:
         os.close(fd)
-
-
-@frozen
-class Mask:
-    """Let ``paths`` of the kernel's trees look empty, those that exist."""
-
-    rootfs: str
-    paths: tuple[str, ...]
-
-    def describe(self) -> str:
-        """One line."""
-        return f"mask {' '.join(self.paths)}"
-
-    def execute(self) -> None:
-        """A read-only tmpfs over a directory, /dev/null over a file."""
-        for spot in _existing(self.rootfs, self.paths):
-            if stat.S_ISDIR(os.fstat(spot).st_mode):
-                options = ("size=0k", "nr_inodes=1", "mode=555")
-                fd = mount.new_mount("tmpfs", options, attributes=mount.ATTR_RDONLY, source="tmpfs")
-            else:
-                # The host's: nobody in the image had a hand on it (CVE-2025-31133).
-                fd = mount.open_tree("/dev/null", recursive=False)
-            try:
-                mount.move_mount(fd, "", dir_fd=spot)
-            finally:
-                os.close(fd)
-
-
-@frozen
-class ReadOnly:
-    """Forbid writing at and below ``paths``, those that exist."""
-
-    rootfs: str
-    paths: tuple[str, ...]
-
-    def describe(self) -> str:
-        """One line."""
-        return f"make read-only {' '.join(self.paths)}"
-
-    def execute(self) -> None:
-        """Bind each on itself, read-only."""
-        for spot in _existing(self.rootfs, self.paths):
-            fd = mount.open_tree("", dir_fd=spot)
-            try:
-                mount.set_attributes("", dir_fd=fd, add=mount.ATTR_RDONLY, recursive=True)
-                mount.move_mount(fd, "", dir_fd=spot)
-            finally:
-                os.close(fd)
-
-
-@frozen
-class ReadOnlyRoot:
-    """Forbid writing to the root file system itself; what is mounted in it keeps its own rights."""
-
-    rootfs: str
-
-    def describe(self) -> str:
-        """One line."""
-        return "make / read-only"
-
-    def execute(self) -> None:
-        """mount_setattr(2)."""
-        mount.set_attributes(self.rootfs, add=mount.ATTR_RDONLY)
 
 
 @frozen
@@ -208,22 +199,3 @@ class PivotRoot:
         mount.pivot_root(".", ".")
         mount.umount(".", mount.MNT_DETACH)
         os.chdir("/")
-
-
-def _existing(rootfs: str, paths: tuple[str, ...]) -> Iterator[int]:
-    """An O_PATH descriptor of each path that there is, looked up through no link; it is closed by the next one."""
-    root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for path in paths:
-            try:
-                fd = open_in_root(root, path, os.O_PATH, resolve=IN_ROOT | NO_SYMLINKS)
-            except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                    raise
-                continue
-            try:
-                yield fd
-            finally:
-                os.close(fd)
-    finally:
-        os.close(root)

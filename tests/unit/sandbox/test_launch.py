@@ -16,6 +16,7 @@ from buildlib.oci.mount import Mount
 from buildlib.oci.runtime import Rlimit, User
 from buildlib.sandbox.defaults import default_spec
 from buildlib.sandbox.launcher import Sandbox as Launched
+from buildlib.sandbox.target import mount_point
 
 from .conftest import ENV, Refused
 
@@ -298,18 +299,29 @@ def test_a_read_only_root_refuses_writes_but_not_to_its_mounts(sandbox: Sandbox)
     assert sandbox.sh("touch /x || echo ro; touch /dev/shm/x && echo rw", readonly=True).out == "ro\nrw\n"
 
 
-def test_a_missing_mount_point_is_an_error_and_nothing_is_made_in_the_root(sandbox: Sandbox) -> None:
+def test_a_missing_mount_point_is_made(sandbox: Sandbox, tmp_path: Path) -> None:
     (sandbox.rootfs / "proc").rmdir()
-    with pytest.raises(Refused, match=r"SandboxError: mount proc at /proc .*no such mount point in the image"):
-        sandbox.sh("true")
-    assert not (sandbox.rootfs / "proc").exists()
+    (tmp_path / "file").write_text("bound")
+    mounts = [Mount("bind", str(tmp_path / "file"), "/srv/deep/file", ("bind",))]
+    assert sandbox.run("cat", "/srv/deep/file", mounts=mounts).out == "bound"
+    assert (sandbox.rootfs / "proc").is_dir()
+    assert (sandbox.rootfs / "srv/deep/file").read_text() == ""
+
+
+def test_in_a_root_of_layers_a_missing_mount_point_is_an_error_and_nothing_is_made(rootfs: Path) -> None:
+    with (
+        pytest.raises(FileNotFoundError, match="no such mount point in the image"),
+        mount_point(str(rootfs), "/srv/new", directory=True),
+    ):
+        pass
+    assert not (rootfs / "srv").exists()
 
 
 def test_what_the_spec_asks_for_and_the_sandbox_lacks_is_an_error(sandbox: Sandbox) -> None:
     spec = default_spec(["true"])
     assert spec.linux is not None
-    spec = evolve(spec, linux=evolve(spec.linux, seccomp={"defaultAction": "SCMP_ACT_ERRNO"}))
-    with pytest.raises(Refused, match="SandboxError: the spec asks for a seccomp profile"):
+    spec = evolve(spec, linux=evolve(spec.linux, resources={"pids": {"limit": 3}}))
+    with pytest.raises(Refused, match=r"SandboxError: linux.resources: the spec asks for it"):
         sandbox.run(spec=spec)
 
 

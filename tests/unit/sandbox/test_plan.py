@@ -21,7 +21,7 @@ def test_the_default_plan_in_order() -> None:
     words = [line.split(" (")[0] for line in described(spec)]
     assert words == [
         "unshare mount ipc uts cgroup network",
-        "make / recursively private",
+        "make / recursively slave",
         "bind /rootfs on itself",
         "mount proc at /proc",
         "mount tmpfs at /dev",
@@ -73,11 +73,11 @@ def test_mounts_keep_the_order_of_the_spec() -> None:
     ("linux", "message"),
     [
         (Linux(namespaces=(Namespace("user"),)), "user namespace"),
-        (Linux(namespaces=(Namespace("pid", "/proc/1/ns/pid"),)), "joining a pid namespace"),
+        (Linux(namespaces=(Namespace("pid", "/proc/1/ns/pid"),)), "a process joins no pid namespace"),
         (Linux(sysctl={"kernel.panic": "1"}), "belongs to no namespace"),
         (Linux(sysctl={"net.ipv4.ip_forward": "1"}), "belongs to no namespace"),
-        (Linux(resources={"pids": {"limit": 1}}), "resource limits"),
-        (Linux(rootfs_propagation="rshared"), "rootfsPropagation"),
+        (Linux(resources={"pids": {"limit": 1}}), "linux.resources"),
+        (Linux(rootfs_propagation="rodd"), "linux.rootfsPropagation"),
     ],
 )
 def test_what_is_not_offered_is_refused_before_anything_runs(linux: Linux, message: str) -> None:
