@@ -29,10 +29,10 @@ def become(
     """
     code = 125
     try:
-        _detach()
+        detach()
         keep = _plug_in(stdio, keep)
         for op in ops:
-            _step(op)
+            step(op)
     except NotRunnable as failure:
         code = failure.code
         _print(f"Error: {failure.message}\n")
@@ -45,7 +45,8 @@ def become(
         os._exit(code)
 
 
-def _step(op: Op) -> None:
+def step(op: Op) -> None:
+    """Execute one op. Raises :class:`BuildlibError` that quotes its description, or :class:`NotRunnable`."""
     try:
         op.execute()
     except OSError as error:
@@ -54,8 +55,11 @@ def _step(op: Op) -> None:
         raise SandboxError(message, op=op.describe(), errno=error.errno) from error
 
 
-def _detach() -> None:
-    """A session of its own, as runc does: no controlling terminal to read from or to push characters into."""
+def detach() -> None:
+    """A session of its own, as runc does: no controlling terminal to read from or to push characters into.
+
+    And no signal is ignored or blocked, whatever the caller did.
+    """
     if os.getsid(0) != os.getpid():
         os.setsid()
     for number in range(1, signal.SIGSYS + 1):
