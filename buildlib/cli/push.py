@@ -59,6 +59,8 @@ def run(args: Arguments) -> int:
             def access() -> Any:  # made when layers are being packed already
                 return access_to(args, destination or name).get("access")
 
+            if destination is not None and destination.startswith("docker-daemon:"):
+                options |= access_to(args, destination)
             with Progress(args.quiet) as progress:
                 digest = str(store.push(name, destination, progress=progress, access=access, **options).digest)
         if args.rm:

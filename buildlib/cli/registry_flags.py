@@ -38,7 +38,7 @@ def place_flags(side: str = "") -> tuple[Flag, ...]:
         *(own if not side else (Flag(f"{front}authfile", f"file with logins for the registry{of}", metavar="FILE"),)),
         Flag(f"{front}cert-dir", f"folder with certificates for the registry{of}", metavar="DIR"),
         Flag(f"{front}creds", f"user and password for the registry{of}", metavar="USER[:PASSWORD]"),
-        Flag(f"{front}daemon-host", f"address of the docker daemon{of}", metavar="HOST"),
+        Flag(f"{front}daemon-host", f"address of the docker daemon{of}; else $DOCKER_HOST", metavar="HOST"),
         Flag(f"{front}no-creds", f"use no login for the registry{of}", kind=BOOL),
         Flag(f"{front}password", f"password for the registry{of}", metavar="PASSWORD"),
         Flag(f"{front}registry-token", f"bearer token for the registry{of}", metavar="TOKEN"),
@@ -81,15 +81,26 @@ def place_access(args: Arguments, side: str = "") -> Access:
 def place_options(args: Arguments, name: str, side: str = "") -> dict[str, Any]:
     """The options of the transport that ``name`` begins with."""
     front = f"{side}_" if side else ""
-    transport = name.partition(":")[0]
-    host, folder = args.values.get(f"{front}daemon_host"), args.values.get(f"{front}shared_blob_dir")
+    transport, given = name.partition(":")[0], args.values
     if transport == "docker-daemon":
-        tls = {
-            "cert_dir": args.values.get(f"{front}cert_dir"),
-            "tls_verify": args.values.get(f"{front}tls_verify", True),
-        }
-        return tls | ({"daemon_host": host} if host else {})
+        tls = {"cert_dir": given.get(f"{front}cert_dir"), "tls_verify": given.get(f"{front}tls_verify", True)}
+        host = given.get(f"{front}daemon_host")
+        return {**tls, "daemon_host": host} if host else {**tls, **_daemon_of_environment()}
+    folder = given.get(f"{front}shared_blob_dir")
     return {"shared_blobs": folder} if transport == "oci" and folder else {}
+
+
+def _daemon_of_environment() -> dict[str, Any]:
+    """The daemon that ``$DOCKER_HOST`` names; as docker has it, ``tcp://`` is TLS only with ``$DOCKER_TLS_VERIFY``."""
+    import os
+
+    host = os.environ.get("DOCKER_HOST")
+    if not host:
+        return {}
+    if not os.environ.get("DOCKER_TLS_VERIFY"):
+        return {"daemon_host": host.replace("tcp://", "http://", 1)}
+    folder = os.environ.get("DOCKER_CERT_PATH") or os.path.expanduser("~/.docker")
+    return {"daemon_host": host, "cert_dir": folder}
 
 
 LOCAL_TRANSPORTS = frozenset(
@@ -106,12 +117,14 @@ def has_transport(name: str) -> bool:
 
 
 def access_to(args: Arguments, name: str) -> dict[str, Any]:
-    """The option ``access`` for what leads to a registry, with this user's logins and settings; else nothing.
+    """The option ``access`` for what leads to a registry, with this user's logins and settings; for docker's daemon
+    where it is; else nothing.
 
     It is not made when it is not needed: the registry client costs more than most verbs take in all.
     """
-    if name.partition(":")[0] in LOCAL_TRANSPORTS:
-        return {}
+    transport = name.partition(":")[0]
+    if transport in LOCAL_TRANSPORTS:
+        return _daemon_of_environment() if transport == "docker-daemon" else {}
     import os
 
     from buildlib import Access, Credential

@@ -157,6 +157,30 @@ def test_what_the_daemon_refuses_is_told(docker: Docker) -> None:
 # --- no daemon --------------------------------------------------------------------------------------------------------
 
 
+def test_the_command_line_finds_the_daemon_by_its_flags_or_as_docker_does(
+    docker: Docker, busybox: Memory, tmp_path: Path
+) -> None:
+    docker.put(busybox, "localhost/cli:1")
+    program = [str(Path(sys.executable).parent / "buildlib"), "--root", str(tmp_path / "store")]
+
+    def run(*arguments: str, **environment: str) -> str:
+        env = {**os.environ, **environment}
+        done = subprocess.run([*program, *arguments], env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    here = {"DOCKER_HOST": docker.host}
+    id = run("pull", "-q", "docker-daemon:localhost/cli:1", **here)
+    run("push", "-q", id, "docker-daemon:localhost/cli:2", **here)
+    assert run("inspect", "--format", "{{.Os}}", "docker-daemon:localhost/cli:2", **here) == "linux"
+    elsewhere = {"DOCKER_HOST": "unix:///nowhere"}
+    flags = ["--src-daemon-host", docker.host, "--dest-daemon-host", docker.host]
+    run("copy", "-q", *flags, "docker-daemon:localhost/cli:2", "docker-daemon:localhost/cli:3", **elsewhere)
+    listed = docker("images", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", "localhost/cli").split()
+    assert sorted(listed[::2]) == ["1", "2", "3"]
+    assert set(listed[1::2]) == {f"sha256:{id}"}
+
+
 def test_no_daemon_is_a_clear_error(tmp_path: Path) -> None:
     host = f"unix://{tmp_path}/nobody"
     for use in (transports.source, transports.destination):
