@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 
+from buildlib.display import Changes
 from buildlib.layer.diff import Change
 
 TYPE_CHECKING = False
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _BACK = {"added": "deleted", "deleted": "added", "changed": "changed"}
 
 
-def compare(store: Store, layers: Sequence[str], other: Sequence[str]) -> list[Change]:
+def compare(store: Store, layers: Sequence[str], other: Sequence[str]) -> Changes:
     """How the stack ``layers`` differs from ``other``, both base first; sorted by path.
 
     Exact when ``other`` is the lower part of ``layers``. A path that both have changed above what they have in common
@@ -34,7 +35,7 @@ def compare(store: Store, layers: Sequence[str], other: Sequence[str]) -> list[C
             del result[path]
         elif mine.kind != "deleted":
             result[path] = mine._replace(kind="added" if change.kind == "deleted" else "changed")
-    return [result[path] for path in sorted(result)]
+    return Changes(result[path] for path in sorted(result))
 
 
 def changed_above(store: Store, layers: Sequence[str], base: int, key: str | None = None) -> dict[str, Change]:

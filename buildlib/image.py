@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from typing import IO, Any, NamedTuple
 
     from buildlib.container.run import RunResult
-    from buildlib.layer.diff import Change
-    from buildlib.oci import Digest, History, ImageConfig, Manifest, Platform
+    from buildlib.display import Changes, Steps
+    from buildlib.oci import Digest, ImageConfig, Manifest, Platform
     from buildlib.path import Path
     from buildlib.store import Store
     from buildlib.survey import File, Survey
@@ -111,9 +111,11 @@ class Image:
         return self.config.diff_ids
 
     @property
-    def history(self) -> tuple[History, ...]:
+    def history(self) -> Steps:
         """The steps that made it, oldest first."""
-        return self.config.history
+        from buildlib.display import Steps
+
+        return Steps(self.config.history)
 
     @property
     def platform(self) -> Platform:
@@ -188,7 +190,12 @@ class Image:
 
         return survey(self.store, self.layers, self.history)
 
-    def diff(self, other: Image | None = None) -> list[Change]:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from buildlib.display import bundle
+
+        return bundle("image", self)
+
+    def diff(self, other: Image | None = None) -> Changes:
         """What this image has changed against ``other`` (against nothing: all that it holds), sorted by path.
 
         A path that both changed above their common layers is listed as changed without looking into it.

@@ -10,6 +10,7 @@ from buildlib.oci.value import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from buildlib.layer.diff import Change
     from buildlib.oci import History
@@ -26,16 +27,21 @@ class File(NamedTuple):
     """The number of the layer that it comes from, 0 for the base."""
 
 
-class Part(NamedTuple):
+class Layer(NamedTuple):
     """A layer: its id ("" for what is not committed yet), the step that made it, what it changed."""
 
-    layer: str
+    id: str
     created_by: str
     changes: tuple[Change, ...]
     size: int
     """Bytes of the files in it."""
     hidden: int
     """Those of them that upper layers have replaced or deleted."""
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from buildlib.display import bundle
+
+        return bundle("layer", self)
 
 
 class Hidden(NamedTuple):
@@ -49,24 +55,29 @@ class Hidden(NamedTuple):
 class Survey(NamedTuple):
     """All of an image: its layers base first, its files by path, and what is hidden, the largest first."""
 
-    parts: tuple[Part, ...]
+    layers: tuple[Layer, ...]
     files: tuple[File, ...]
     hidden: tuple[Hidden, ...]
 
     @property
     def size(self) -> int:
         """Bytes of the files of all layers."""
-        return sum(part.size for part in self.parts)
+        return sum(layer.size for layer in self.layers)
 
     @property
     def wasted(self) -> int:
         """Bytes that are carried along and can't be seen."""
-        return sum(part.hidden for part in self.parts)
+        return sum(layer.hidden for layer in self.layers)
 
     @property
     def efficiency(self) -> float:
         """The part of the bytes that can be seen, 1.0 for an empty image."""
         return 1 - self.wasted / self.size if self.size else 1.0
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from buildlib.display import bundle
+
+        return bundle("survey", self)
 
 
 def survey(store: Store, layers: Sequence[str], history: Sequence[History], key: str | None = None) -> Survey:
@@ -103,9 +114,9 @@ def fold(steps: Sequence[tuple[str, str, Sequence[Change]]]) -> Survey:
                 hide(change.path)
             if change.kind != "deleted":
                 files[change.path] = File(change.path, change.size, change.mode, number)
-    parts = tuple(
-        Part(layer, made_by, tuple(changes), sum(change.size for change in changes), lost[number])
-        for number, (layer, made_by, changes) in enumerate(steps)
+    layers = tuple(
+        Layer(id, made_by, tuple(changes), sum(change.size for change in changes), lost[number])
+        for number, (id, made_by, changes) in enumerate(steps)
     )
     worst = sorted(hidden.values(), key=lambda one: (-one.size, one.path))
-    return Survey(parts, tuple(files[path] for path in sorted(files)), tuple(worst))
+    return Survey(layers, tuple(files[path] for path in sorted(files)), tuple(worst))

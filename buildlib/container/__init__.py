@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 
-from buildlib.container.performing import settle
+from buildlib.container.performing import record, settle
 from buildlib.container.requests import Requests
 from buildlib.container.state import CHANGED, State
 from buildlib.errors import NotFound
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from buildlib.container.run import RunResult
     from buildlib.container.run_options import RunOptions
     from buildlib.container.streams import Stream
+    from buildlib.display import Changes, Steps
     from buildlib.image import Image
-    from buildlib.layer.diff import Change
     from buildlib.leases import Lease
-    from buildlib.oci import History, ImageConfig
+    from buildlib.oci import ImageConfig
     from buildlib.path import Path
     from buildlib.patterns import IgnorePatterns
     from buildlib.store import Store
@@ -79,6 +79,7 @@ class WorkingContainer:
         from buildlib.container.creating import create
 
         fields = {"cache": cache or no_cache, "no_cache": no_cache, "format": format, **options}
+        fields["calls"] = None if temporary else ()
         store.recover()
         with store.db.transaction():  # a temporary container is never without its lease, whenever this process dies
             container = create(store, image, image_name, name, fields)
@@ -169,11 +170,12 @@ class WorkingContainer:
         return self.state.config
 
     @property
-    def history(self) -> tuple[History, ...]:
+    def history(self) -> Steps:
         """The steps that made it, oldest first, those of its base included."""
         from buildlib.container.commit import history_of
+        from buildlib.display import Steps
 
-        return history_of(self)
+        return Steps(history_of(self))
 
     @property
     def format(self) -> str:
@@ -207,6 +209,11 @@ class WorkingContainer:
             conn.execute("UPDATE containers SET state = ? WHERE id = ?", (text, self.id))
         self._text, self._state = text, state
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from buildlib.display import bundle
+
+        return bundle("container", self)
+
     def __repr__(self) -> str:
         return f"<WorkingContainer {self.name} on {self.image_name}>"
 
@@ -236,6 +243,8 @@ class WorkingContainer:
         Raises :class:`RunError` for an exit code other than 0 unless ``check`` is False, :class:`RunTimeout`,
         :class:`SandboxError`, :class:`UsageError`. Ctrl-C ends the whole process tree; the container stays usable.
         """
+        mounts = list(mounts)
+        given = {**locals()}
         from buildlib.container.run import Output, options_of, request, run
 
         wanted = request(
@@ -245,7 +254,9 @@ class WorkingContainer:
         )  # fmt: skip
         output = Output(stdout, stderr, capture)
         said: dict[str, Any] = {"add_history": add_history, "created_by": created_by, "comment": comment}
-        return run(self, wanted, output, check=check, cache=cache, **said)
+        result = run(self, wanted, output, check=check, cache=cache, **said)
+        record(self, "run", given)
+        return result
 
     def copy(
         self, *paths: str, dest: str | None = None, context: str | None = None, from_: Any = None,
@@ -271,14 +282,17 @@ class WorkingContainer:
         Says whether nothing had to be done, because the cache had the outcome. Raises :class:`CopyError`,
         :class:`UsageError`, :class:`StoreFull`.
         """
+        given = {**locals()}
         from buildlib.container.copy import copy
 
-        return copy(
+        cached = copy(
             self, "copy", paths, dest, context=context, from_=from_, chown=chown, chmod=chmod, exclude=exclude,
             ignore=ignore, parents=parents, contents=contents, empty_wildcard=empty_wildcard, link=link,
             keep_setuid=keep_setuid, follow_links=follow_links, timestamp=timestamp,
             created_by=created_by, comment=comment,
         )  # fmt: skip
+        record(self, "copy", given)
+        return cached
 
     def add(
         self, *paths: str, dest: str | None = None, context: str | None = None, from_: Any = None,
@@ -300,9 +314,10 @@ class WorkingContainer:
 
         Raises :class:`TransportError`, :class:`DigestMismatch`, :class:`NotFound` too.
         """
+        given = {**locals()}
         from buildlib.container.copy import copy
 
-        return copy(
+        cached = copy(
             self, "add", paths, dest, context=context, from_=from_, chown=chown, chmod=chmod, exclude=exclude,
             ignore=ignore, parents=False, contents=contents, empty_wildcard=empty_wildcard, unpack=unpack,
             link=link, keep_setuid=keep_setuid, follow_links=follow_links, timestamp=timestamp,
@@ -311,6 +326,8 @@ class WorkingContainer:
             },
             created_by=created_by, comment=comment,
         )  # fmt: skip
+        record(self, "add", given)
+        return cached
 
     def mkdir(
         self, path: str, mode: int = 0o755, owner: str = "0:0", *,
@@ -323,7 +340,9 @@ class WorkingContainer:
         """
         from buildlib.container.copy import mkdir
 
-        return mkdir(self, path, mode, owner, created_by, comment)
+        cached = mkdir(self, path, mode, owner, created_by, comment)
+        record(self, "mkdir", {"path": path, "mode": mode, "owner": owner})
+        return cached
 
     # --- config and commit --------------------------------------------------------------------------------------------
 
@@ -345,6 +364,7 @@ class WorkingContainer:
         if comment is not None and created_by is None:
             fields["comment"] = comment
         configure(self, fields, created_by, comment or "")
+        record(self, "config", fields)
 
     def commit(
         self, name: str | None = None, *, squash: bool | str = False, timestamp: int | None = None,
@@ -378,6 +398,39 @@ class WorkingContainer:
                 self.remove()
         return image
 
+    # --- what was done ------------------------------------------------------------------------------------------------
+
+    def checkpoint(self, name: str) -> None:
+        """Remember its state as ``name``; another container keeps it, and goes with this one. See :meth:`rollback`."""
+        from buildlib.container.checkpoints import checkpoint
+
+        checkpoint(self, name)
+
+    def rollback(self, name: str) -> None:
+        """Be as at the checkpoint ``name`` again: files, config and history. Raises :class:`NotFound`."""
+        from buildlib.container.checkpoints import rollback
+
+        rollback(self, name)
+
+    def to_python(self, name: str | None = None) -> str:
+        """A script that does again what was done to it by hand, and commits as ``name``.
+
+        Raises :class:`UsageError` for what it can't hold, such as the value of a secret.
+        """
+        from buildlib.container.as_python import script
+
+        return script(self.image_name, self.state.calls or (), name=name)
+
+    def to_dockerfile(self, context: str = ".") -> str:
+        """The same as a Dockerfile for the build context ``context``, in which the sources of copies have to be.
+
+        A run with ``env`` or ``workdir`` becomes a line for the shell. Raises :class:`UsageError` as well.
+        """
+        from buildlib.container.as_dockerfile import dockerfile
+
+        user = self.base.config.config.user if self.base is not None else ""
+        return dockerfile(self.image_name, user, self.state.calls or (), context)
+
     # --- looking ------------------------------------------------------------------------------------------------------
 
     def read_file(self, path: str, limit: int = 1 << 30) -> bytes:
@@ -406,7 +459,7 @@ class WorkingContainer:
             self.refresh()
             return survey(self.store, self.layers, self.history, own_key(self))
 
-    def diff(self) -> list[Change]:
+    def diff(self) -> Changes:
         """What differs from its base: :class:`Change` values sorted by path."""
         from buildlib.container.reading import diff
 
@@ -437,14 +490,6 @@ class WorkingContainer:
 
         with self.lock:
             return umount(self)
-
-
-def __getattr__(name: str) -> object:
-    if name != "RunResult":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from buildlib.container.run import RunResult
-
-    return RunResult
 
 
 def _layers(store: Store, id: str) -> tuple[str, ...]:

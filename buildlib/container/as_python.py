@@ -17,7 +17,7 @@ def script(base: str, calls: Sequence[dict[str, Any]], *, name: str | None = Non
 
     Raises :class:`UsageError` for what no script can hold, such as the value of a secret.
     """
-    body = [line for call in calls for line in _call(call)]
+    body = [line for call in calls for line in lines(call)]
     return "\n".join(
         (
             "import buildlib",
@@ -31,7 +31,8 @@ def script(base: str, calls: Sequence[dict[str, Any]], *, name: str | None = Non
     )
 
 
-def _call(call: dict[str, Any]) -> list[str]:
+def lines(call: dict[str, Any]) -> list[str]:
+    """One call as lines of Python. A secret in it is shown by what it is."""
     given = dict(call["given"])
     words = [source(each) for each in _positional(call["verb"], given)]
     words += [f"{name}={source(value)}" for name, value in given.items()]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from buildlib.container import WorkingContainer
-    from buildlib.layer.diff import Change
+    from buildlib.display import Changes
     from buildlib.store import Store
 
 
@@ -42,14 +42,15 @@ def own_key(container: WorkingContainer) -> str | None:
     return container.id if container.state.upper != CLEAN and os.path.lexists(upper_of(container)) else None
 
 
-def diff(container: WorkingContainer) -> list[Change]:
+def diff(container: WorkingContainer) -> Changes:
     """See :meth:`WorkingContainer.diff`."""
     from buildlib.comparison import changed_above
+    from buildlib.display import Changes
 
     with container.lock:
         container.refresh()
         found = changed_above(container.store, container.layers, container.state.base_layers, own_key(container))
-    return [found[path] for path in sorted(found)]
+    return Changes(found[path] for path in sorted(found))
 
 
 def _target(container: WorkingContainer) -> str:

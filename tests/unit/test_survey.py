@@ -27,7 +27,7 @@ def test_a_file_that_is_replaced_hides_the_bytes_of_the_one_below() -> None:
     found = fold([("a", "RUN one", [added("/f", 10)]), ("b", "RUN two", [Change("/f", "changed", 4, FILE)])])
     assert found.files == (File("/f", 4, FILE, 1),)
     assert found.hidden == (Hidden("/f", 10, 1),)
-    assert [(part.size, part.hidden) for part in found.parts] == [(10, 10), (4, 0)]
+    assert [(layer.size, layer.hidden) for layer in found.layers] == [(10, 10), (4, 0)]
     assert (found.size, found.wasted, found.efficiency) == (14, 10, 1 - 10 / 14)
 
 
@@ -67,9 +67,9 @@ def test_images_and_containers_tell_where_their_bytes_are(store: Store, busybox_
         one = c.commit("one", created_by="RUN one")
         c.run("rm /big; echo kept > /new")
         survey = c.survey()
-        assert [part.layer for part in survey.parts] == [*one.layers, ""]
-        assert survey.parts[-2].hidden == survey.wasted == 5000
+        assert [layer.id for layer in survey.layers] == [*one.layers, ""]
+        assert survey.layers[-2].hidden == survey.wasted == 5000
         assert "/new" in {file.path for file in c.files}
         assert "/big" not in {file.path for file in c.files}
-    assert one.survey().parts[-1].created_by.startswith("RUN one")
+    assert one.survey().layers[-1].created_by.startswith("RUN one")
     assert "/big" in {file.path for file in one.files()}
