@@ -138,6 +138,9 @@ def _dispatch(words: list[str], options: dict[str, Any]) -> int:
     except HelpWanted:
         return _help([])
     options.update(given)
+    if options.pop("debug", False):
+        options["log_level"] = "debug"
+    _say_where(options)
     if options.get("version"):
         from buildlib.cli.version import print_short
 
@@ -183,6 +186,7 @@ def _run_verb(name: str, words: list[str], options: dict[str, Any]) -> int:
     for key, value in options.items():  # a flag after the verb wins over the same before it
         if key not in arguments.given:
             arguments.values[key] = value
+    _say_where({key: arguments.values[key] for key in arguments.given})
     options["log_level"] = arguments.values["log_level"]
     _check_globals(arguments.values)
     code: int | None = module.run(arguments)
@@ -199,6 +203,24 @@ def _help(words: list[str]) -> int:
     from buildlib.cli.help import show
 
     return show(words)
+
+
+_VARIABLES = {
+    "registries_conf": "CONTAINERS_REGISTRIES_CONF",
+    "registries_conf_dir": "CONTAINERS_REGISTRIES_CONF_DIR",
+    "short_name_alias_conf": "CONTAINERS_SHORT_NAME_ALIASES_CONF",
+    "signature_policy": "CONTAINERS_POLICY",
+    "default_mounts_file": "CONTAINERS_MOUNTS_CONF",
+}
+"""Flags that say where a file is: the environment of this process carries it to whoever reads that file."""
+
+
+def _say_where(values: dict[str, Any]) -> None:
+    import os
+
+    for key, name in _VARIABLES.items():
+        if values.get(key):
+            os.environ[name] = values[key]
 
 
 def _check_globals(values: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 BOOL, TEXT, NUMBER, EACH, LIST = "bool", "string", "int", "stringArray", "strings"
 """Kinds of values: EACH may be repeated, its values are taken whole; LIST may be repeated and splits at commas."""
 
+_EMPTY: dict[str, Any] = {BOOL: False, EACH: (), LIST: ()}
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 
@@ -47,7 +48,7 @@ class Flag:
         self.kind = kind
         self.metavar = metavar
         """What stands for the value in the help."""
-        self.default = default if default is not None or kind not in (BOOL, EACH, LIST) else _empty(kind)
+        self.default = default if default is not None or kind not in _EMPTY else _EMPTY[kind]
         self.bare = "true" if kind == BOOL else bare
         """The value when nothing follows the name; such a flag takes its value only after "="."""
         self.env = env
@@ -133,6 +134,20 @@ GLOBAL_FLAGS = (
          env="BUILDAH_ISOLATION"),
     Flag("log-level", "warn, debug …; with debug an error shows where it happened", metavar="LEVEL", default="warn"),
     Flag("log-format", "text or json; there are no log lines so far", metavar="FORMAT", default="text", no_op=True),
+    Flag("cgroup-manager", "accepted; cgroups are made as files", metavar="NAME", no_op=True),
+    Flag("registries-conf", "file with the settings of registries", metavar="FILE", env="CONTAINERS_REGISTRIES_CONF"),
+    Flag("registries-conf-dir", "folder with more of them", metavar="DIR"),
+    Flag("short-name-alias-conf", "file with short names of images", metavar="FILE"),
+    Flag("storage-opt", "accepted; the drivers here take none", kind=LIST, metavar="OPTION", no_op=True),
+    Flag("transient-store", "accepted; the store lasts", kind=BOOL, no_op=True),
+    Flag("userns-gid-map", "--userns-gid-map of containers to be made", kind=EACH, metavar="INSIDE:OUTSIDE:COUNT"),
+    Flag("userns-uid-map", "--userns-uid-map of containers to be made", kind=EACH, metavar="INSIDE:OUTSIDE:COUNT"),
+    Flag("imagestore", "a second place for images", metavar="DIR", later=True, hidden=True),
+    Flag("debug", "the same as --log-level debug", kind=BOOL, hidden=True),
+    Flag("cpu-profile", "accepted", metavar="FILE", no_op=True, hidden=True),
+    Flag("memory-profile", "accepted", metavar="FILE", no_op=True, hidden=True),
+    Flag("default-mounts-file", "the file, instead of mounts.conf", metavar="FILE", hidden=True),
+    Flag("signature-policy", "the file, instead of policy.json", metavar="FILE", hidden=True),
 )  # fmt: skip
 """Flags that stand before the verb, or among its own."""
 
@@ -142,7 +157,8 @@ def parse(verb: Verb, argv: Sequence[str], environ: Mapping[str, str], program: 
 
     Raises :class:`UsageError` for what can't be meant, :class:`HelpWanted` for ``--help`` and ``-h``.
     """
-    reader = _Reader((*verb.flags, *GLOBAL_FLAGS))
+    own = {flag.name for flag in verb.flags}
+    reader = _Reader((*verb.flags, *(flag for flag in GLOBAL_FLAGS if flag.name not in own)))
     try:
         rest = reader.read(argv)
         if not verb.passthrough:
@@ -257,10 +273,6 @@ class _Reader:
             if flag.env and environ.get(flag.env) and flag.key not in self.found:
                 self._set(flag, environ[flag.env], flag.env)
         return {flag.key: self.found.get(flag.key, flag.default) for flag in self.flags}
-
-
-def _empty(kind: str) -> Any:
-    return False if kind == BOOL else ()
 
 
 def _boolean(value: str) -> bool:

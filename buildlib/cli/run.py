@@ -63,6 +63,10 @@ def run(args: Arguments) -> int:
     valid = _codes(args.valid_exit_codes)
     with open_store(args) as store:
         container = store.container(name)
+        kept = container.state.run.get("isolation")
+        if kept and not args.isolation:  # as the container was made for
+            args.values["isolation"] = kept
+            return run(args)
         done = container.run(
             command,
             env=_variables(args.env),
