@@ -38,8 +38,9 @@ SYSTEM = ("/usr/share/containers", "/etc/containers")
 
 def files(name: str) -> list[str]:
     """The files called ``name`` that say how containers are to be, the later ones more than the earlier."""
-    if name == "containers.conf" and os.environ.get("CONTAINERS_CONF"):
-        found = [os.environ["CONTAINERS_CONF"]]
+    variable = {"containers.conf": "CONTAINERS_CONF", "mounts.conf": "CONTAINERS_MOUNTS_CONF"}[name]
+    if os.environ.get(variable):
+        found = [os.environ[variable]]
     else:
         folders = [*SYSTEM]
         if os.geteuid() != 0:

@@ -30,15 +30,19 @@ def configuration_files(environ: Mapping[str, str], uid: int) -> tuple[str, ...]
 
     containers-registries.conf(5) and (5) of its drop-ins.
     """
+    last = tuple(filter(None, (environ.get("CONTAINERS_SHORT_NAME_ALIASES_CONF"),)))
     if chosen := environ.get("CONTAINERS_REGISTRIES_CONF"):
-        return (chosen,)
+        return (chosen, *_parts(environ.get("CONTAINERS_REGISTRIES_CONF_DIR")), *last)
     home = environ.get("XDG_CONFIG_HOME") or environ.get("HOME", "/root") + "/.config"
     own = f"{home}/containers/registries.conf"
     files = [own if uid != 0 and os.path.exists(own) else SYSTEM]
-    for folder in (f"{SYSTEM}.d", *([f"{own}.d"] if uid != 0 else [])):
-        try:
-            names = sorted(os.listdir(folder))
-        except OSError:
-            continue
-        files += [f"{folder}/{name}" for name in names if name.endswith(".conf")]
-    return tuple(files)
+    files += _parts(environ.get("CONTAINERS_REGISTRIES_CONF_DIR") or f"{SYSTEM}.d")
+    return (*files, *(_parts(f"{own}.d") if uid != 0 else []), *last)
+
+
+def _parts(folder: str | None) -> list[str]:
+    """The drop-ins of a folder, in order."""
+    try:
+        return [f"{folder}/{name}" for name in sorted(os.listdir(folder or "/nowhere")) if name.endswith(".conf")]
+    except OSError:
+        return []
