@@ -325,12 +325,29 @@ class Store:
         rows = self.db.rows("SELECT id FROM containers ORDER BY created, id")
         return [WorkingContainer.load(self, row[0]) for row in rows]
 
-    def container(self, name: str) -> WorkingContainer:
-        """The working container of this name or (beginning of an) id. Raises :class:`NotFound`."""
-        from buildlib.container import WorkingContainer
+    def container(self, name: str, *, soon: str | None = None) -> WorkingContainer:
+        """The working container of this name or (beginning of an) id. Raises :class:`NotFound`.
+
+        ``soon``: "run", or "commit". Where that will need the worker, it is started now, and imports what it needs
+        while this process does.
+        """
         from buildlib.names import find_container
 
-        return WorkingContainer.load(self, find_container(self.db, name))
+        id = find_container(self.db, name)
+        if soon == "run":
+            self.worker.warm("run")
+        elif soon == "commit" and self._is_written(id):
+            self.worker.warm("measure")
+        from buildlib.container import WorkingContainer
+
+        return WorkingContainer.load(self, id)
+
+    def _is_written(self, container: str) -> bool:
+        """Whether anything lies in the upper of a container."""
+        try:
+            return bool(os.listdir(f"{self.root}/containers/{container}/upper"))
+        except OSError:
+            return False
 
     def from_image(
         self, image: Image | str = "scratch", name: str | None = None, *, pull: str = "missing", cache: bool = False,

@@ -62,7 +62,7 @@ def run(args: Arguments) -> int:
     context = os.path.abspath(args.contextdir or ".")
     valid = _codes(args.valid_exit_codes)
     with open_store(args) as store:
-        container = store.container(name)
+        container = store.container(name, soon="run")
         kept = container.state.run.get("isolation")
         if kept and not args.isolation:  # as the container was made for
             args.values["isolation"] = kept

@@ -10,8 +10,8 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import threading
+    from _queue import SimpleQueue
     from collections.abc import Callable, Sequence
-    from queue import SimpleQueue
     from threading import Lock
     from types import TracebackType
 
@@ -100,7 +100,7 @@ class Pipeline:
             self._threads.clear()
 
     def _start(self) -> SimpleQueue[Block]:
-        from queue import SimpleQueue
+        from _queue import SimpleQueue  # queue itself imports what its other classes need
         from threading import Thread
 
         self._queues = [SimpleQueue() for _ in self._stages]

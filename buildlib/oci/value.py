@@ -11,20 +11,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NamedTuple
 
-    from attrs import evolve, field, fields, frozen
+    from attrs import NOTHING, evolve, field, fields, frozen
 
-    __all__ = ["NamedTuple", "evolve", "field", "fields", "frozen"]
+    __all__ = ["NOTHING", "NamedTuple", "evolve", "field", "fields", "frozen"]
 else:
     from collections import namedtuple
 
-    _NOTHING = object()
+    NOTHING = object()
+    """The default of a field that has none."""
 
     Attribute = namedtuple("Attribute", "name alias default factory init eq hash repr")
     Attribute.__doc__ = """A field of a value: what attrs calls an attribute, as far as its functions look at it."""
 
     def field(
         *,
-        default: Any = _NOTHING,
+        default: Any = NOTHING,
         factory: Any = None,
         init: bool = True,
         eq: bool = True,
@@ -40,7 +41,7 @@ else:
         for name, annotation in vars(cls).get("__annotations__", {}).items():
             if annotation.startswith("ClassVar"):
                 continue
-            given = vars(cls).get(name, _NOTHING)
+            given = vars(cls).get(name, NOTHING)
             if isinstance(given, Attribute):
                 delattr(cls, name)
             else:
@@ -50,7 +51,7 @@ else:
         cls.__match_args__ = tuple(each.name for each in fields if each.init)
         cls._names = {each.alias: each.name for each in fields if each.init}
         cls._plain = frozenset(alias for alias, name in cls._names.items() if alias == name)
-        cls._defaults = {each.name: each.default for each in fields if each.default is not _NOTHING}
+        cls._defaults = {each.name: each.default for each in fields if each.default is not NOTHING}
         cls._factories = tuple((each.name, each.factory) for each in fields if each.factory is not None)
         cls._inner = {each.name: each.default for each in fields if not each.init}
         cls._checks = "__attrs_post_init__" in vars(cls)

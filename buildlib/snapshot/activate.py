@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from buildlib.errors import from_os_error
 from buildlib.linux import mount as kernel
 from buildlib.linux.options import parse
 from buildlib.linux.overlay import mount_overlay
+from buildlib.linux.process import start_time
 from buildlib.oci.value import NamedTuple
 from buildlib.snapshot.overlay import MERGED, VOLATILE, renew
+from buildlib.snapshot.tree import remove_tree
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from buildlib.oci import Mount
+    from buildlib.snapshot.copy.tree import Tree
 
 
 class Active:
@@ -26,6 +29,10 @@ class Active:
         self.mounted = 0
         self.servers: list[int] = []
         """Processes that serve a file system until it is unmounted."""
+        self.trees: list[Tree] = []
+        """What was put together on the disk, to be harvested."""
+        self.passing: list[str] = []
+        """Folders that nobody needs afterwards."""
 
     def end(self) -> None:
         """Unmount all of it."""
@@ -38,6 +45,26 @@ class Active:
         """Somebody else has unmounted it, or does so: wait until all that was written has arrived."""
         while self.servers:
             os.waitpid(self.servers.pop(), 0)
+        while self.trees:
+            self.trees.pop().harvest()
+        while self.passing:
+            remove_tree(self.passing.pop())
+
+    def put_together(self, stack: Stacked, place: str) -> str:
+        """The stack as a tree on the disk, without any mount: its path, which is ``place`` if it is only for reading.
+
+        Raises ``OSError``.
+        """
+        from buildlib.snapshot.copy.tree import Tree, show
+
+        if stack.upper is None:
+            show(stack.lowers, place)
+            self.passing.append(place)
+            return place
+        tree = Tree(stack.lowers, stack.upper, userxattr="userxattr" in stack.rest)
+        tree.make_ready()
+        self.trees.append(tree)
+        return tree.path
 
 
 def activate(mounts: Sequence[Mount], target: str, *, lasting: bool = False) -> Active:
@@ -85,6 +112,10 @@ def _perform(mount: Mount, place: str, active: Active, *, lasting: bool) -> None
         mount_overlay(place, stack.lowers, stack.upper, stack.work, stack.rest, attributes=options.attributes)
     elif mount.type == "fuse":
         _serve(place, Stacked.of(options.rest), active, options.attributes, lasting=lasting)
+    elif mount.type == "copy":
+        stack = Stacked.of(options.rest)
+        own = f"{stack.work}/{os.getpid()}.{start_time(os.getpid())}.{os.urandom(4).hex()}"
+        kernel.bind(active.put_together(stack, own), place, attributes=options.attributes)
     else:
         fd = kernel.new_mount(mount.type, options.rest, attributes=options.attributes, source=mount.source)
         try:

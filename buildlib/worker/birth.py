@@ -7,12 +7,12 @@ gets a namespace of its own, which ends with it.
 
 from __future__ import annotations
 
+import _socket as socket
 import json
 import os
 import signal
-import socket
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import cache
 
 from buildlib.errors import BuildlibError, WorkerError
@@ -33,7 +33,7 @@ def bear(root: str, tier: Tier) -> tuple[int, socket.socket]:
     """Make the worker process: its pid, and our end of its control socket. Raises :class:`WorkerError`."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     client = os.getpid()
-    with theirs:
+    with closing(theirs):
         try:
             if process.thread_count() == 1:
                 pid = os.fork()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from buildlib.errors import Cancelled, WorkerError, from_dict
 from buildlib.worker.tier import ROOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    import _socket as socket
     from collections.abc import Mapping, Sequence
     from typing import Any
 
@@ -47,13 +47,13 @@ class Worker:
 
         Raises :class:`WorkerError` when the worker is gone.
         """
-        import socket
+        import _socket as socket
 
         from buildlib.worker import wire
 
         ours, theirs = socket.socketpair()
         try:
-            with theirs:
+            with closing(theirs):
                 wire.announce(self._control, op, theirs)
             wire.send(ours, {"op": op, "args": dict(args)}, fds)
         except OSError as error:
@@ -79,7 +79,7 @@ class Worker:
 
     def close(self) -> None:
         """End the worker with all that it runs and has mounted; returns when it is gone. A second call does nothing."""
-        import socket
+        import _socket as socket
 
         if self._owner == os.getpid():  # a child that was forked from us only closes its copy
             with suppress(OSError):
@@ -121,8 +121,8 @@ class Worker:
 
     def _last_words(self) -> BuildlibError | None:
         """Why the worker could not begin its life, where it came to saying so."""
+        import _socket as socket
         import json
-        import socket
 
         with self._lock:
             if self._said is None:
@@ -185,7 +185,7 @@ class Pending:
 
     def cancel(self) -> None:
         """Let the request end at once, with every process that it started. Does not wait; see :meth:`result`."""
-        import socket
+        import _socket as socket
 
         self._cancelled = True
         try:

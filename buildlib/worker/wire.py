@@ -2,13 +2,16 @@
 
 On the control socket (SOCK_SEQPACKET) each packet is the name of an operation with one descriptor: the socket
 (SOCK_STREAM) on which the arguments follow and the answer comes. Its end is the end of the request.
+
+The sockets here and around are those of ``_socket``, which ``socket`` only adds to: its enumerations of constants
+take longer to import than a request takes to be sent.
 """
 
 from __future__ import annotations
 
+import _socket as socket
 import json
 import os
-import socket
 import struct
 
 TYPE_CHECKING = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from buildlib.errors import StoreError
 from buildlib.layer import whiteout, xattrs
@@ -13,6 +12,7 @@ from buildlib.layer.merged import Merged
 from buildlib.layer.remove import remove
 from buildlib.worker.copying.walk import DIRECTORY, MAX_DEPTH
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

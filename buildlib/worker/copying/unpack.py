@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from buildlib.layer.archive import extract_archive, is_archive
 from buildlib.worker.copying.walk import unreadable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildlib.worker.copying.select import Item
     from buildlib.worker.copying.transfer import Transfer

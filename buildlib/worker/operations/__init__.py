@@ -8,11 +8,12 @@ process of its own, which ends with it; it raises errors of :mod:`buildlib.error
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import sys
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
     Operation = Callable[[str, dict[str, Any], Sequence[int]], dict[str, Any]]
 
@@ -56,5 +57,6 @@ def find(name: str) -> Operation:
         from buildlib.errors import UsageError
 
         raise UsageError(f"the worker has no operation {name!r}")
-    operation: Operation = getattr(import_module(module), name)
+    __import__(module)  # importlib imports more
+    operation: Operation = getattr(sys.modules[module], name)
     return operation

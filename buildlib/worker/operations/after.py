@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from buildlib.snapshot.tree import remove_tree
 from buildlib.worker.running import root as roots
 from buildlib.worker.workspace import Workspace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 
 def after(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
 from buildlib.errors import from_os_error
 from buildlib.layer import apply as layer_apply
@@ -12,8 +11,10 @@ from buildlib.linux.process import start_time
 from buildlib.snapshot.tree import remove_tree
 from buildlib.worker.workspace import snapshotter
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any
 
 
 def apply(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from buildlib.layer import complete as layer_complete
 from buildlib.worker.workspace import snapshotter
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 
 def complete(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
 from buildlib.sandbox.user import read_text
 from buildlib.worker.copying import owner
@@ -17,8 +16,10 @@ from buildlib.worker.copying.select import close
 from buildlib.worker.copying.transfer import Transfer
 from buildlib.worker.workspace import Workspace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any
 
     from buildlib.worker.copying.driver import Unpack
 

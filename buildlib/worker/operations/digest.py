@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from buildlib.worker.copying import request as requests
 from buildlib.worker.operations.copy import source
 from buildlib.worker.workspace import Workspace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 
 def digest(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:

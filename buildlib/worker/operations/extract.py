@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from buildlib.layer import archive
 from buildlib.layer.measure import measure
 from buildlib.worker.operations.apply import new_layer
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 
 def extract(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:

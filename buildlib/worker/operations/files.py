@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Any
 
 from buildlib.errors import from_os_error
 from buildlib.layer.measure import export
@@ -14,8 +13,10 @@ from buildlib.worker.copying.transfer import Transfer
 from buildlib.worker.copying.walk import Filter, walk
 from buildlib.worker.workspace import Workspace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 
 def files(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:

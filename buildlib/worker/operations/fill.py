@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from typing import TYPE_CHECKING, Any
 
 from buildlib.errors import StoreBusy, from_os_error
 from buildlib.layer.archive import extract_archive
@@ -13,8 +12,10 @@ from buildlib.snapshot.tree import remove_tree
 from buildlib.worker.running import caches
 from buildlib.worker.running.scratch import half_made
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 
 def fill(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from buildlib.layer.measure import measure
 from buildlib.worker.copying import merge as folders
 from buildlib.worker.operations.apply import new_layer
 from buildlib.worker.workspace import snapshotter
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 
 def merge(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:

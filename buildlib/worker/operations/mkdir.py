@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from buildlib.worker.copying.place import Place
 from buildlib.worker.operations.copy import opened, resolve
 from buildlib.worker.workspace import Workspace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 
 def mkdir(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from buildlib.worker.workspace import snapshotter
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 
 def prepare(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from buildlib.errors import CopyError, NotFound, from_os_error
 from buildlib.linux.beneath import open_file
 from buildlib.worker.operations.copy import opened
 from buildlib.worker.workspace import Workspace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 
 def read(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:

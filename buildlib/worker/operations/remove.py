@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from buildlib.errors import UsageError, from_os_error
 from buildlib.snapshot.tree import remove_tree
 from buildlib.worker.workspace import snapshotter
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 
 def remove(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:

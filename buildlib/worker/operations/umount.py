@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Any
 
 from buildlib.errors import StoreBusy, from_os_error
 from buildlib.linux import mount as kernel
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 
 def umount(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:

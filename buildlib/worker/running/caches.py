@@ -7,12 +7,12 @@ import fcntl
 import hashlib
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from buildlib.errors import NotFound
 from buildlib.linux.beneath import open_in_root
 from buildlib.worker.running.scratch import half_made
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildlib.worker.running.request import Cache
     from buildlib.worker.workspace import Workspace

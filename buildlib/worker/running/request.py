@@ -5,17 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import posixpath
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
-
-import attrs
-from attrs import frozen
 
 from buildlib.errors import UsageError
+from buildlib.oci.value import NOTHING, fields, frozen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    T = TypeVar("T", bound="Bind")
+    from typing import Any, ClassVar
 
 
 @frozen
@@ -93,23 +90,36 @@ class File:
 
     def data(self) -> bytes:
         """The bytes. Raises :class:`UsageError`."""
-        try:
-            return base64.b64decode(self.content, validate=True)
-        except (binascii.Error, ValueError):
-            raise UsageError(f"{self.target}: the content is not base64") from None
+        return _decoded(self)
 
 
 @frozen
-class Secret(File):
-    """As a file, but only for whom it is meant, and neither written nor executed."""
+class Secret:
+    """As a :class:`File`, but only for whom it is meant, and neither written nor executed."""
 
     kind: ClassVar[str] = "secret"
+    target: str
+    content: str
     mode: int = 0o400
+    uid: int = 0
+    gid: int = 0
     ro: bool = True
+
+    def data(self) -> bytes:
+        """The bytes. Raises :class:`UsageError`."""
+        return _decoded(self)
 
 
 if TYPE_CHECKING:
     Any_ = Bind | Snapshot | Cache | Tmpfs | File | Secret
+
+
+def _decoded(file: File | Secret) -> bytes:
+    try:
+        return base64.b64decode(file.content, validate=True)
+    except (binascii.Error, ValueError):
+        raise UsageError(f"{file.target}: the content is not base64") from None
+
 
 KINDS: dict[str, type[Any]] = {cls.kind: cls for cls in (Bind, Snapshot, Cache, Tmpfs, File, Secret)}
 
@@ -119,23 +129,23 @@ def parse(data: Mapping[str, Any], workdir: str = "/") -> Any_:
 
     A relative target starts at ``workdir``. Raises :class:`UsageError` for a type or a field that there is not.
     """
-    fields = dict(data)
-    kind = KINDS.get(fields.pop("type", ""))
+    given = dict(data)
+    kind = KINDS.get(given.pop("type", ""))
     if kind is None:
         raise UsageError(f"a mount of type {data.get('type')!r} is not known", hint=f"there are {', '.join(KINDS)}")
-    known = {field.name: field for field in attrs.fields(kind)}
-    unknown = sorted(fields.keys() - known.keys())
+    known = {field.name: field for field in fields(kind)}
+    unknown = sorted(given.keys() - known.keys())
     if unknown:
         raise UsageError(f"a mount of type {kind.kind} has no {unknown[0]!r}")
-    absent = [name for name, field in known.items() if field.default is attrs.NOTHING and name not in fields]
+    absent = [name for name, field in known.items() if field.default is NOTHING and name not in given]
     if absent:
         raise UsageError(f"a mount of type {kind.kind} needs {absent[0]!r}")
-    if isinstance(fields.get("parents"), list):
-        fields["parents"] = tuple(fields["parents"])
-    fields["target"] = target(fields["target"], workdir)
-    if kind is Cache and fields.get("sharing", "shared") not in ("shared", "private", "locked"):
-        raise UsageError(f"sharing is shared, private or locked, not {fields['sharing']!r}")
-    made: Any_ = kind(**fields)
+    if isinstance(given.get("parents"), list):
+        given["parents"] = tuple(given["parents"])
+    given["target"] = target(given["target"], workdir)
+    if kind is Cache and given.get("sharing", "shared") not in ("shared", "private", "locked"):
+        raise UsageError(f"sharing is shared, private or locked, not {given['sharing']!r}")
+    made: Any_ = kind(**given)
     return made
 
 

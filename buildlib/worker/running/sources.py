@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from buildlib.errors import NotFound, SandboxError, UsageError
 from buildlib.linux import mount
 from buildlib.linux.beneath import open_in_root
 from buildlib.worker.running import caches, request
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -84,7 +84,7 @@ class Sources:
             return self.scratch.over(fd)
         return _clone(fd, 0 if rw or keep else mount.ATTR_RDONLY)
 
-    def _file(self, bind: request.File) -> int:
+    def _file(self, bind: request.File | request.Secret) -> int:
         path = self.space.place() + "/file"
         write_file(path, bind.data(), bind.mode, bind.uid, bind.gid)
         attributes = NO_SURPRISES | (mount.ATTR_RDONLY if bind.ro else 0)
