@@ -18,6 +18,7 @@ from buildlib.errors import NotFound, TransportError, UsageError
 from buildlib.events import silent
 from buildlib.oci import Index, Manifest, Platform, Reference, mediatype
 from buildlib.oci.document import MAX_BYTES
+from buildlib.policy import called_there, enforce, policy_file
 from buildlib.registry.access import Access
 from buildlib.transports.copy import copy
 
@@ -58,6 +59,8 @@ def copy_image(
     transports.check(destination)
     arriving = dict(destination_options or {})
     with closing(open_source(source, source_access, tmp, **(source_options or {}))) as opened:
+        opened.resolve()
+        enforce(called_there(opened, source), policy_file(os.environ, os.geteuid()))
         if destination.startswith("docker://"):
             arriving["access"] = destination_access or own_access()
             arriving["mount_from"] = _beside(opened, destination)
