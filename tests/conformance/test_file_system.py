@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from buildlib.snapshot.activate import activate
+from buildlib.snapshot.copy import Copy
 from buildlib.snapshot.fuse import Fuse
 from buildlib.snapshot.overlay import Overlay
 from tests.trees import describe
@@ -42,15 +43,16 @@ def deed(function: Callable[[Path], Any]) -> Callable[[Path], Any]:
     return function
 
 
-def lower(root: Path) -> list[str]:
-    """Two layers: the upper one deletes, hides and changes."""
+def lower(root: Path, *, links: bool = True) -> list[str]:
+    """Two layers: the upper one deletes, hides and changes. With ``links``, a file of the lower one has two names."""
     base, top = root / "base", root / "top"
     for folder in ("dir/sub/deep", "full", "gone", "hidden", "open"):
         (base / folder).mkdir(parents=True)
     for path in ("dir/a", "dir/b", "dir/sub/c", "dir/sub/deep/d", "full/f", "gone/g", "hidden/h", "file", "other"):
         (base / path).write_text(f"contents of {path}\n" * 10)
     (base / "link").symlink_to("dir/a")
-    os.link(base / "dir/a", base / "dir/same")
+    if links:
+        os.link(base / "dir/a", base / "dir/same")
     os.mkfifo(base / "fifo")
     os.mknod(base / "device", stat.S_IFCHR | 0o640, os.makedev(1, 3))
     os.chown(base / "dir/b", 12, 34)
@@ -70,11 +72,11 @@ def lower(root: Path) -> list[str]:
     return [str(top), str(base)]
 
 
-def outcome(kind: type[Overlay], place: Path, act: Callable[[Path], Any]) -> dict[str, Any]:
+def outcome(kind: type[Overlay], place: Path, act: Callable[[Path], Any], *, links: bool = True) -> dict[str, Any]:
     """Do it; all that can be told afterwards."""
     snapshots = kind(str(place))
     place.mkdir()
-    below = lower(place / "below")
+    below = lower(place / "below", links=links)
     snapshots.prepare(KEY, ())
     target = place / "target"
     target.mkdir()
@@ -287,7 +289,7 @@ def rename_into_itself(root: Path) -> Any:
 @deed
 def mv_falls_back(root: Path) -> Any:
     # The one thing that is other with us: two names of a file below are two files, also before one is written.
-    (root / "dir/same").unlink()
+    (root / "dir/same").unlink(missing_ok=True)
     subprocess.run(["mv", "dir", "elsewhere"], cwd=root, check=True)
     return sorted(os.listdir(root / "elsewhere/sub"))
 
@@ -558,6 +560,30 @@ def test_ours_does_as_the_kernel_does(act, tmp_path):
     assert ours["answer"] == expected["answer"]
     assert ours["seen"] == expected["seen"]
     assert ours["upper"] == expected["upper"]
+
+
+REAL = {
+    "rename_a_directory_of_below": "a directory of a real file system can be renamed",
+    "hard_links_of_below_part_when_written": "they stay one file",
+    "locks": "a file that was opened to be written, but was not, has not changed",
+    "a_whiteout_by_hand": "it is just a device there, which no layer gets",
+}
+"""Deeds that come out otherwise in a tree that is no overlay at all."""
+
+
+@pytest.mark.parametrize("act", [act for act in DEEDS if act.__name__ not in REAL], ids=lambda act: act.__name__)
+def test_what_was_done_in_a_copy_becomes_the_same_upper(act, tmp_path):
+    # Not where a file has two names already: written by one of them, it stays one file in a copy.
+    expected = outcome(Overlay, tmp_path / "kernel", act, links=False)
+    ours = outcome(Copy, tmp_path / "ours", act, links=False)
+    assert ours["answer"] == expected["answer"]
+    assert ours["seen"] == expected["seen"]
+    assert ours["upper"] == expected["upper"]
+
+
+def test_a_file_that_only_lost_one_of_its_names_does_not_get_into_the_upper(tmp_path):
+    done = outcome(Copy, tmp_path / "ours", lambda root: (root / "dir/a").unlink())
+    assert set(done["upper"]) == {".", "dir", "dir/a"}
 
 
 def test_a_file_that_lost_its_name_can_still_be_changed(tmp_path):

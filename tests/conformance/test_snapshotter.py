@@ -12,6 +12,7 @@ import pytest
 
 from buildlib.errors import NotFound
 from buildlib.snapshot.activate import activate
+from buildlib.snapshot.copy import Copy
 from buildlib.snapshot.fuse import Fuse
 from buildlib.snapshot.overlay import Overlay
 from buildlib.store import FOLDERS
@@ -252,3 +253,18 @@ class TestFuse(SnapshotterSuite):
     def snapshotter(self, tmp_path: Path) -> Fuse:
         pytest.importorskip("pyfuse3", reason="pyfuse3 is not installed: pip install 'buildlib[fuse]'")
         return Fuse(folders(tmp_path))
+
+
+class TestCopy(SnapshotterSuite):
+    @pytest.fixture
+    def snapshotter(self, tmp_path: Path) -> Copy:
+        return Copy(folders(tmp_path))
+
+    def test_a_commit_copies_nothing(self, snapshotter, base, target):
+        """From the upper to the layer, that is; to the upper it was copied."""
+        snapshotter.prepare(KEY, [base])
+        with mounted(snapshotter.mounts(KEY, [base]), target):
+            (target / "big").write_bytes(b"x" * (1 << 20))
+        before = (Path(snapshotter.upper(KEY)) / "big").stat().st_ino
+        snapshotter.commit("top", KEY, [base])
+        assert (Path(snapshotter.layer("top")) / "big").stat().st_ino == before
