@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from buildlib.patterns import IgnorePatterns
     from buildlib.registry.access import Access
     from buildlib.registry.auth import Credential
-    from buildlib.remote import copy_image, delete_image, inspect_image, list_tags
+    from buildlib.remote import copy_image, delete_image, inspect_image, list_tags, read_document
     from buildlib.rootless import unshare
     from buildlib.store import Store
     from buildlib.sync import sync_images
@@ -77,6 +77,7 @@ __all__ = [
     "login",
     "logout",
     "open_store",
+    "read_document",
     "sync_images",
     "unshare",
 ]
@@ -115,6 +116,7 @@ _HOMES = {
     "logged_in": "logins",
     "login": "logins",
     "logout": "logins",
+    "read_document": "remote",
     "sync_images": "sync",
     "unshare": "rootless",
 }

@@ -24,16 +24,17 @@ def run(args: Arguments) -> int:
 
 
 def _show(args: Arguments, name: str) -> None:
-    from buildlib import inspect_image
+    from buildlib import inspect_image, read_document
     from buildlib.cli.registry_flags import place_access, place_options, platform
 
     access = place_access(args) if name.startswith("docker://") else None
-    found = inspect_image(
-        name, access=access, platform=platform(args), tags=args.tags, **place_options(args, name)
-    )  # fmt: skip
+    options = place_options(args, name)
+    if args.raw and not args.config:  # whatever it is: an index without an image for this machine, an artifact
+        _write(read_document(name, access=access, **options))
+        return
+    found = inspect_image(name, access=access, platform=platform(args), tags=args.tags, **options)
     if args.raw:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(found.raw_config if args.config else found.raw)
+        _write(found.raw_config)
         return
     document = _config(found) if args.config else _summary(found, for_template=bool(args.format))
     if args.format:
@@ -45,6 +46,11 @@ def _show(args: Arguments, name: str) -> None:
         from buildlib.cli.listing import print_json
 
         print_json(plain(document))
+
+
+def _write(raw: bytes) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(raw)
 
 
 def _config(found: Any) -> Struct:

@@ -32,7 +32,7 @@ def run(args: Arguments) -> int:
 
 
 def _document(args: Arguments) -> bytes:
-    from buildlib import inspect_image
+    from buildlib import read_document
     from buildlib.cli.place import open_store
     from buildlib.cli.registry_flags import access_to, has_transport
     from buildlib.errors import NotFound
@@ -46,4 +46,4 @@ def _document(args: Arguments) -> bytes:
                 name = f"docker://{name}"
             else:
                 return store.blobs.read(found.digest)
-    return inspect_image(name, **access_to(args, name)).raw
+    return read_document(name, **access_to(args, name))

@@ -302,7 +302,7 @@ def reason(error: BaseException) -> str:
     inner: BaseException = error
     while isinstance(deeper := getattr(inner, "reason", None) or inner.__cause__, BaseException):
         inner = deeper
-    text = str(inner) or type(inner).__name__
+    text = (inner.strerror if isinstance(inner, OSError) else "") or str(inner) or type(inner).__name__
     return text.rpartition(": ")[2] if "object at 0x" in text else text
 
 

@@ -94,6 +94,26 @@ def test_inspect_shows_documents_byte_for_byte(call, memory, site):
     assert shown["rootfs"] == json.loads(memory.content[config])["rootfs"]
 
 
+def test_inspect_fetches_the_document_alone_where_that_alone_is_wanted(call, registry):
+    memory = Memory()
+    memory.index("plan9/mips")
+    name = provide(memory, f"docker://{registry.host}/team/odd:v1")
+    for verb in (("inspect", PLAIN, "--raw"), ("manifest", "inspect", PLAIN)):
+        registry.log.clear()
+        shown = call(*verb, name)
+        assert json.loads(shown.out) == json.loads(memory.content[memory.root.digest])
+        assert registry.log[-1:] == [request for request in registry.log if "/team/odd/" in request]
+
+
+def test_inspect_fetches_no_layer_and_no_list_of_tags(call, registry, memory, site):
+    registry.log.clear()
+    call("inspect", PLAIN, site)
+    config = json.loads(memory.content[memory.root.digest])["config"]["digest"]
+    asked = [request for request in registry.log if "/team/site/" in request]
+    assert asked == ["GET /v2/team/site/manifests/v1", f"GET /v2/team/site/blobs/{config}"]
+    assert len(registry.log) <= 3, "a look at the API itself at most"
+
+
 def test_inspect_takes_templates(call, memory, site):
     template = "{{.Name}} {{.Digest}} {{.Os}}/{{.Architecture}} {{.Layers}}"
     shown = call("inspect", PLAIN, "--format", template, site).out
