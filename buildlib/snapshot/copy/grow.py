@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Job = tuple[bytes, bytes, os.stat_result]
     """From where, to where, and what."""
 
-THREADS = 4
+THREADS = 2
 
 
 def grow(tree: bytes, layer: bytes, *, link: bool = False, fresh: bool = False) -> None:
