@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 SIZE = 1 << 18
 """Small enough that what one core writes is still in a cache when another one reads it (a mebibyte reads at two
 thirds of the speed); large enough that compressing each block on its own costs 0.2 % in size."""
-_IN_FLIGHT = 6
+LARGE = 1 << 19
+"""For what is only hashed: fewer turns from thread to thread."""
+_IN_FLIGHT = 12
 _PATIENCE = 1.0
 """How long a stage is waited for when the stream fails: one that writes may wait for a reader that never comes."""
 _ZEROS = bytes(65536)
@@ -29,8 +31,8 @@ class Block:
 
     __slots__ = ("data", "headers", "length", "packed", "ready", "view")
 
-    def __init__(self) -> None:
-        self.data = bytearray(SIZE)
+    def __init__(self, capacity: int) -> None:
+        self.data = bytearray(capacity)
         self.view = memoryview(self.data)
         self.length = 0
         self.headers: list[int] = []
@@ -61,8 +63,9 @@ class Pipeline:
     Neither the first nor the last stage may be parallel. An error of a stage is raised by the next call.
     """
 
-    def __init__(self, stages: Sequence[Stage]) -> None:
+    def __init__(self, stages: Sequence[Stage], capacity: int) -> None:
         self._stages = stages
+        self._capacity = capacity
         self._queues: list[SimpleQueue[Block | None]] = []
         self._free: SimpleQueue[Block] | None = None
         self._threads: list[threading.Thread] = []
@@ -111,7 +114,7 @@ class Pipeline:
             thread.start()
         free: SimpleQueue[Block] = SimpleQueue()
         for _ in range(_IN_FLIGHT):
-            free.put(Block())
+            free.put(Block(self._capacity))
         return free
 
     def _forward(self, number: int, block: Block | None) -> None:
@@ -158,9 +161,10 @@ class Pipeline:
 class BlockStream:
     """What is written is gathered in blocks, which go through the stages. Leave the context to finish the stream."""
 
-    def __init__(self, stages: Sequence[Stage]) -> None:
-        self._pipeline = Pipeline(stages)
-        self._block = Block()
+    def __init__(self, stages: Sequence[Stage], capacity: int = SIZE) -> None:
+        self._pipeline = Pipeline(stages, capacity)
+        self._block = Block(capacity)
+        self._capacity = capacity
         self._done = 0
 
     def __enter__(self) -> BlockStream:
@@ -183,7 +187,7 @@ class BlockStream:
         """Write whole units of 512 bytes, the last of which is a ustar header."""
         block = self._block
         length = block.length + len(data)
-        if length <= SIZE:
+        if length <= self._capacity:
             block.data[block.length : length] = data
             block.length = length
         else:
@@ -196,10 +200,27 @@ class BlockStream:
         view = memoryview(data)
         while view:
             block = self._room()
-            count = min(SIZE - block.length, len(view))
+            count = min(self._capacity - block.length, len(view))
             block.data[block.length : block.length + count] = view[:count]
             block.length += count
             view = view[count:]
+
+    def padded(self, fd: int, size: int) -> int:
+        """:meth:`copy`, then zero bytes up to a multiple of 512."""
+        block = self._block
+        start = block.length
+        end = start + size
+        full = end + (-size & 511)
+        if full > self._capacity:
+            count = 0
+        elif (count := os.readv(fd, [block.view[start:end]])) == size:  # as nearly always: most files are small
+            block.data[end:full] = _ZEROS[: full - end]
+            block.length = full
+            return count
+        block.length = start + count
+        count += self.copy(fd, size - count)
+        self.zeros(-size & 511)
+        return count
 
     def copy(self, fd: int, size: int) -> int:
         """Read ``size`` bytes at the position of ``fd``; return how many there were."""
@@ -218,7 +239,7 @@ class BlockStream:
         """Write zero bytes."""
         while count > 0:
             block = self._room()
-            part = min(count, SIZE - block.length, len(_ZEROS))
+            part = min(count, self._capacity - block.length, len(_ZEROS))
             block.data[block.length : block.length + part] = _ZEROS[:part]
             block.length += part
             count -= part
@@ -226,7 +247,7 @@ class BlockStream:
     def _room(self) -> Block:
         """A block that has room: this one, or the next one if it is full."""
         block = self._block
-        if block.length == SIZE:
-            self._done += SIZE
+        if block.length == self._capacity:
+            self._done += block.length
             self._block = block = self._pipeline.exchange(block)
         return block

@@ -7,7 +7,7 @@ import os
 from collections import namedtuple
 
 from buildlib.errors import DigestMismatch, from_os_error
-from buildlib.layer.blocks import Block, Stage
+from buildlib.layer.blocks import LARGE, Block, Stage
 from buildlib.layer.compress import compressor, crc32
 from buildlib.layer.writer import write_stages
 from buildlib.oci import Digest
@@ -84,7 +84,7 @@ def measure(
     stages = [Stage(add)]
     if content:
         stages.append(Stage(strip))
-    stats = write_stages(fs_dir, stages, timestamp, clamp, overlay)
+    stats = write_stages(fs_dir, stages, timestamp, clamp, overlay, LARGE)
     timeless_digest = _digest(timeless) if content else None
     return Measured(_digest(whole), timeless_digest, stats.size, stats.entries, stats.skipped, checksum.value)
 

@@ -91,15 +91,15 @@ def _listing(fd: int, overlay: bool) -> list[Sibling]:
     unusual = False
     with os.scandir(fd) as entries:
         for entry in entries:
-            info = entry.stat(follow_symlinks=False)
             name = entry.name
+            info = entry.stat(follow_symlinks=False)
             found.append((name.encode(_ENCODING, "surrogateescape"), name, info))
             if not info.st_size and overlay:
                 unusual = True
     found.sort()
     if unusual:
         found = [
-            (raw, name, _DEVICE if whiteout.deletes(fd, xattrs.beside(fd, name), info) else info)
+            (raw, name, _DEVICE if not info.st_size and whiteout.deletes(fd, xattrs.beside(fd, name), info) else info)
             for raw, name, info in found
         ]
         found.sort(key=lambda sibling: not whiteout.is_whiteout(sibling[2]))

@@ -18,11 +18,12 @@ from collections import namedtuple
 
 from buildlib.errors import LayerError, from_os_error
 from buildlib.layer import header, whiteout, xattrs
-from buildlib.layer.blocks import Block, BlockStream, Stage
+from buildlib.layer.blocks import SIZE, Block, BlockStream, Stage
 from buildlib.layer.walk import ROOT, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import NamedTuple, Protocol
 
     class TarStats(NamedTuple):
@@ -77,12 +78,14 @@ def write_layer(
     return write_stages(fs_dir, [Stage(write)], timestamp, clamp, overlay)
 
 
-def write_stages(fs_dir: str, stages: list[Stage], timestamp: int | None, clamp: int | None, overlay: bool) -> TarStats:
-    """:func:`write_layer` into stages of a pipeline instead of a file object."""
+def write_stages(
+    fs_dir: str, stages: list[Stage], timestamp: int | None, clamp: int | None, overlay: bool, capacity: int = SIZE
+) -> TarStats:
+    """:func:`write_layer` into stages of a pipeline, in blocks of ``capacity`` bytes, instead of a file object."""
     try:
         root = os.open(fs_dir, ROOT)
         try:
-            with BlockStream(stages) as stream:
+            with BlockStream(stages, capacity) as stream:
                 writer = _Writer(stream, timestamp, clamp, overlay)
                 writer.tree(root)
                 stream.zeros(2 * header.BLOCK)
@@ -138,14 +141,15 @@ class _Writer:
         size = info.st_size
         fd = os.open(name, _FILE, dir_fd=parent)
         try:
-            self._entry(path, header.FILE, info, size=size, xattrs=self._xattrs(path, fd, xattrs.names(fd)))
+            present = xattrs.names(fd)
+            found = self._xattrs(path, fd, present) if present else ()
+            self._entry(path, header.FILE, info, size=size, xattrs=found)
             # Fewer blocks than bytes: there are holes (or the file system packs), whose zeros needn't be read.
-            copied = self._sparse(fd, size) if info.st_blocks * 512 < size else self.stream.copy(fd, size)
+            copied = self._sparse(fd, size) if info.st_blocks * 512 < size else self.stream.padded(fd, size)
         finally:
             os.close(fd)
         if copied != size:
             _fail(path, "shrank while it was read")
-        self.stream.zeros(-size % header.BLOCK)
 
     def _sparse(self, fd: int, size: int) -> int:
         position = 0
@@ -165,6 +169,7 @@ class _Writer:
                     return start + got
                 start = end
             position = start
+        self.stream.zeros(-size % header.BLOCK)
         return size
 
     def _special(self, kind: int, path: bytes, name: str, info: os.stat_result, parent: int) -> None:
@@ -208,17 +213,17 @@ class _Writer:
         size: int = 0,
         link: bytes = b"",
         device: tuple[int, int] | None = None,
-        xattrs: list[tuple[str, bytes]] | None = None,
+        xattrs: Sequence[tuple[str, bytes]] = (),
     ) -> None:
         mtime = self.timestamp
         if mtime is None:
-            mtime = info.st_mtime_ns // 1_000_000_000
+            mtime = int(info[stat.ST_MTIME])  # in whole seconds, rounded down
             if self.clamp is not None and mtime > self.clamp:
                 mtime = self.clamp
         mode = info.st_mode & 0o7777
         try:
             data = header.encode(
-                path, kind, mode, info.st_uid, info.st_gid, size, mtime, link=link, device=device, xattrs=xattrs or ()
+                path, kind, mode, info.st_uid, info.st_gid, size, mtime, link=link, device=device, xattrs=xattrs
             )
         except ValueError as error:
             _fail(path, str(error))

@@ -1,12 +1,13 @@
 """Blocks that pass through stages on threads: order, errors and ends."""
 
+import os
 import random
 import threading
 import time
 
 import pytest
 
-from buildlib.layer.blocks import SIZE, BlockStream, Stage
+from buildlib.layer.blocks import LARGE, SIZE, BlockStream, Stage
 
 
 def run(stages, count):
@@ -77,3 +78,26 @@ def test_a_stream_of_one_block_starts_no_thread():
     with BlockStream([Stage(lambda block: counts.append(threading.active_count()))]) as stream:
         stream.zeros(SIZE)
     assert counts == [threading.active_count()]
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 512, SIZE - 700, SIZE, 3 * SIZE + 1])
+def test_a_file_is_read_and_filled_up_to_whole_units_wherever_a_block_ends(size, tmp_path):
+    (tmp_path / "file").write_bytes(data := random.randbytes(size))
+    seen = bytearray()
+    fd = os.open(tmp_path / "file", os.O_RDONLY)
+    with BlockStream([Stage(lambda block: seen.extend(block.content))]) as stream:
+        stream.put(b"before".ljust(512))
+        assert stream.padded(fd, size) == size
+        os.lseek(fd, 0, os.SEEK_SET)
+        assert stream.padded(fd, size + 100) == size  # shorter than was said
+    os.close(fd)
+    padded = data + bytes(-size % 512)
+    assert seen[512:].startswith(padded + data)
+    assert seen[512 + len(padded) :].rstrip(b"\0") == data.rstrip(b"\0")
+
+
+def test_blocks_may_be_larger_where_nothing_depends_on_where_they_end():
+    lengths = []
+    with BlockStream([Stage(lambda block: lengths.append(block.length))], LARGE) as stream:
+        stream.put(bytes(LARGE + 5))
+    assert lengths == [LARGE, 5]
