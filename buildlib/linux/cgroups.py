@@ -5,15 +5,15 @@ A group is one directory in each hierarchy. Nothing here knows whose it is.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import posixpath
-import signal
 import time
 
 from buildlib.errors import SandboxError
 from buildlib.linux import cgroup_files
+from buildlib.linux.signals import signal
+from buildlib.linux.suppress import suppress
 from buildlib.oci.value import frozen
 
 TYPE_CHECKING = False
@@ -247,11 +247,11 @@ class Cgroup:
         raise SandboxError("killing a control group: some of its processes do not end", op="kill")
 
     def _kill_each(self) -> None:
-        with contextlib.suppress(SandboxError):
+        with suppress(SandboxError):
             self.freeze()  # so that none forks away
         for pid in self.pids():
             if pid > 0:
-                with contextlib.suppress(ProcessLookupError):
+                with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
     def stats(self) -> dict[str, Any]:
@@ -292,12 +292,19 @@ def _patiently() -> Iterator[None]:
         pause = min(pause * 1.5, 0.05)
 
 
-@contextlib.contextmanager
-def _named(what: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise SandboxError(f"{what}: {error.strerror}", op=what, errno=error.errno) from error
+class _named:  # noqa: N801 - it is used like a function
+    """What the kernel refuses in the block is an error that says what was to be done."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            message = f"{self.what}: {error.strerror}"
+            raise SandboxError(message, op=self.what, errno=error.errno) from error
 
 
 def _refused(write: cgroup_files.Write, error: OSError) -> SandboxError:
@@ -326,7 +333,7 @@ def _hand_down(path: str) -> None:
     _hand_down(above)
     for name in _read(f"{above}/cgroup.controllers").split():
         if name not in _read(f"{above}/cgroup.subtree_control").split():
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 _write(f"{above}/cgroup.subtree_control", f"+{name}")
 
 

@@ -6,12 +6,12 @@ under a path. Nothing here knows what is mounted for whom.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 
 from buildlib.linux import libc
 from buildlib.linux.libc import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, LIBC, check, encode, syscall
+from buildlib.linux.suppress import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _fsconfig(context: int, command: int, name: str | None, value: str | None, w
         syscall(libc.FSCONFIG, context, command, encode(name), encode(value), 0, path=what)
     except OSError as error:
         said = []
-        with contextlib.suppress(OSError):  # ENODATA: nothing more was said
+        with suppress(OSError):  # ENODATA: nothing more was said
             while True:
                 said.append(os.read(context, 1024).decode(errors="replace").strip())
         if said:

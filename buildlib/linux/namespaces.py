@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 
 from buildlib.linux.libc import CLONE3, LIBC, check
+from buildlib.linux.signals import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

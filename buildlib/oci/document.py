@@ -6,14 +6,12 @@ A value class names its JSON fields once, as a tuple of :class:`Field` in ``FIEL
 
 from __future__ import annotations
 
-import json
-from collections import namedtuple
-
 from buildlib.errors import FormatError
+from buildlib.oci.json_text import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any, TypeVar
 
     T = TypeVar("T")
@@ -28,11 +26,25 @@ OPTIONAL, NULLABLE, REQUIRED, ALWAYS = "optional", "nullable", "required", "alwa
 """What becomes of an empty value. OPTIONAL: left out, as Go's omitempty. NULLABLE: left out only when None.
 REQUIRED: an error when it is missing, always written. ALWAYS: written even when empty."""
 
-Kind = namedtuple("Kind", "read write")
-Kind.__doc__ = "How a JSON value is checked and taken in: ``read(value, where)``, and put out: ``write(value)``."
 
-Field = namedtuple("Field", "name attribute kind mode", defaults=(OPTIONAL,))
-Field.__doc__ = "A JSON field ``name``, the attribute that holds it, its Kind, and one of the four modes."
+class Kind:
+    """How a JSON value is checked and taken in: ``read(value, where)``, and put out: ``write(value)``."""
+
+    __slots__ = ("read", "write")
+
+    def __init__(self, read: Callable[[Any, str], Any], write: Callable[[Any], Any]) -> None:
+        self.read = read
+        self.write = write
+
+
+class Field(tuple[str, str, Kind, str]):
+    """A JSON field ``name``, the attribute that holds it, its Kind, and one of the four modes."""
+
+    __slots__ = ()
+
+    def __new__(cls, name: str, attribute: str, kind: Kind, mode: str = OPTIONAL) -> Field:
+        """A tuple, since reading a document takes thousands of them apart."""
+        return tuple.__new__(cls, (name, attribute, kind, mode))
 
 
 def load(raw: bytes, what: str) -> dict[str, Any]:
@@ -43,7 +55,7 @@ def load(raw: bytes, what: str) -> dict[str, Any]:
     if len(raw) > MAX_BYTES:
         raise FormatError(f"{what}: {len(raw)} bytes are more than the {MAX_BYTES} allowed")
     try:
-        value = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+        value = loads(raw.decode("utf-8"))
     except RecursionError:
         raise FormatError(f"{what}: nested too deeply") from None
     except ValueError as error:
@@ -51,12 +63,10 @@ def load(raw: bytes, what: str) -> dict[str, Any]:
     return mapping(value, what)
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON value")
-
-
 def encode(value: object) -> bytes:
     """Compact JSON with the escapes of Go's encoding/json, so that equal documents have BuildKit's digest."""
+    import json
+
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     for char, escape in (("&", "0026"), ("<", "003c"), (">", "003e"), ("\u2028", "2028"), ("\u2029", "2029")):
         text = text.replace(char, "\\u" + escape)  # outside of strings JSON has none of these

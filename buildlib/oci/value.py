@@ -15,13 +15,22 @@ if TYPE_CHECKING:
 
     __all__ = ["NOTHING", "NamedTuple", "evolve", "field", "fields", "frozen"]
 else:
-    from collections import namedtuple
-
     NOTHING = object()
     """The default of a field that has none."""
 
-    Attribute = namedtuple("Attribute", "name alias default factory init eq hash repr")
-    Attribute.__doc__ = """A field of a value: what attrs calls an attribute, as far as its functions look at it."""
+    class Attribute:
+        """A field of a value: what attrs calls an attribute, as far as its functions look at it."""
+
+        __slots__ = ("alias", "default", "eq", "factory", "hash", "init", "name", "repr")
+
+        def __init__(self, name, alias, default, factory, init, eq, hash, repr) -> None:
+            self.name, self.alias, self.default, self.factory = name, alias, default, factory
+            self.init, self.eq, self.hash, self.repr = init, eq, hash, repr
+
+        def named(self, name: str) -> Attribute:
+            """The same under its name; as an argument it has no leading underscores."""
+            rest = (self.default, self.factory, self.init, self.eq, self.hash, self.repr)
+            return Attribute(name, name.lstrip("_"), *rest)
 
     def field(
         *,
@@ -46,7 +55,7 @@ else:
                 delattr(cls, name)
             else:
                 given = field(default=given)
-            fields.append(given._replace(name=name, alias=name.lstrip("_")))
+            fields.append(given.named(name))
         cls.__attrs_attrs__ = tuple(fields)
         cls.__match_args__ = tuple(each.name for each in fields if each.init)
         cls._names = {each.alias: each.name for each in fields if each.init}
@@ -124,6 +133,8 @@ else:
         def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> type:
             if not bases:
                 return super().__new__(mcs, name, bases, namespace)
+            from collections import namedtuple
+
             names = tuple(namespace.get("__annotations__", ()))
             defaults = [namespace.pop(each) for each in names if each in namespace]
             base = namedtuple(name, names, defaults=defaults, module=namespace["__module__"])

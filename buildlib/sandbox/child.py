@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 
 from buildlib.errors import BuildlibError, SandboxError
 from buildlib.linux import process
+from buildlib.linux.signals import signal
 from buildlib.sandbox.program import NotRunnable
 
 TYPE_CHECKING = False

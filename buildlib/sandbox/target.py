@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -10,8 +9,6 @@ import stat
 from buildlib.linux import beneath, mount
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 KERNEL_TREES = ("/proc", "/sys", "/dev")
 """Must be directories of the image and no links: else ``/proc -> /etc`` would let an image choose what is hidden by
@@ -29,24 +26,35 @@ PROC_TARGETS = frozenset(
 processes would be told lies when they set a label or a parameter (CVE-2019-19921, CVE-2023-27561, CVE-2025-52881)."""
 
 
-@contextlib.contextmanager
-def mount_point(rootfs: str, path: str, *, directory: bool, make: bool = False) -> Iterator[int]:
-    """An O_PATH descriptor of ``path`` in ``rootfs``, to mount on.
+class mount_point:  # noqa: N801 - it is used like a function
+    """``with mount_point(rootfs, path, …) as fd``: an O_PATH descriptor of ``path`` in ``rootfs``, to mount on.
 
     One that is missing is made if it lies in something mounted for this run, as ``/dev/pts`` does. In the root file
     system itself it is made only with ``make``: whatever is made there would end in a layer. Raises ``OSError``, also
     for a target in a /proc that must not be covered.
     """
-    root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fd = _open(root, path, directory, make)
+
+    def __init__(self, rootfs: str, path: str, *, directory: bool, make: bool = False) -> None:
+        self.rootfs = rootfs
+        self.path = path
+        self.directory = directory
+        self.make = make
+
+    def __enter__(self) -> int:
+        root = os.open(self.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            _guard(root, fd, path)
-            yield fd
+            self.fd = _open(root, self.path, self.directory, self.make)
+            try:
+                _guard(root, self.fd, self.path)
+            except BaseException:
+                os.close(self.fd)
+                raise
         finally:
-            os.close(fd)
-    finally:
-        os.close(root)
+            os.close(root)
+        return self.fd
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
 
 
 def _open(root: int, path: str, directory: bool, make: bool) -> int:

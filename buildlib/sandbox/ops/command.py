@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from functools import partial
 
 from buildlib.linux import process
 from buildlib.oci.value import frozen
@@ -70,12 +69,16 @@ class Supervise:
         process.hide_words()
         process.set_name("init")
         process.prctl(process.PR_SET_DUMPABLE, 0)
-        command = _start(partial(os.posix_spawn, setsid=True), self.args, environment(self.env))
+        command = _start(_spawn, self.args, environment(self.env))
         try:
             process.close_from(0)
             os._exit(_wait_for(command))
         finally:
             os._exit(125)
+
+
+def _spawn(path: str, args: tuple[str, ...], env: dict[str, str]) -> int:
+    return os.posix_spawn(path, args, env, setsid=True)
 
 
 def _start(

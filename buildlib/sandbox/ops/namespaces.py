@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import _socket as socket
 import errno
 import fcntl
 import os
-import socket
 import struct
 
 from buildlib.linux import mount, namespaces
@@ -151,8 +151,11 @@ class LoopbackUp:
 
     def execute(self) -> None:
         """SIOCSIFFLAGS of netdevice(7)."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
-            fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))
+        control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        try:
+            fcntl.ioctl(control.fileno(), _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))
+        finally:
+            control.close()
 
 
 @frozen

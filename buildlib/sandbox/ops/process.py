@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import resource
@@ -10,6 +9,7 @@ import stat
 
 from buildlib.linux import caps, process
 from buildlib.linux.beneath import IN_ROOT, make_dirs, open_in_root
+from buildlib.linux.suppress import suppress
 from buildlib.oci.value import frozen
 
 INFINITY = (1 << 64) - 1
@@ -200,6 +200,6 @@ class OwnOutput:
     def execute(self) -> None:
         """fchown(2), for pipes only: a terminal or a file belongs to somebody."""
         for fd in (0, 1, 2):
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 if stat.S_ISFIFO(os.fstat(fd).st_mode):
                     os.fchown(fd, self.uid, -1)

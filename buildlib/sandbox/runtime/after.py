@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
 from buildlib.errors import BuildlibError, SandboxError
+from buildlib.linux.suppress import suppress
+from buildlib.oci.json_text import dumps, loads
 from buildlib.sandbox.runtime import lifecycle
 
 TYPE_CHECKING = False
@@ -23,7 +24,7 @@ def ended(place: Place, record: Record) -> None:
     """Remove what a stopped container leaves, then run its poststop hooks; whoever calls holds its lock."""
     if record.cgroup:
         group = lifecycle.cgroup(record)
-        with contextlib.suppress(SandboxError):
+        with suppress(SandboxError):
             group.kill()
         if record.cgroup_made:
             group.remove()
@@ -40,13 +41,11 @@ def _hooks(place: Place, record: Record, point: str, status: str) -> None:
         return
     if point.encode() not in raw:  # most have none: no need to read the whole
         return
-    import json
-
     from buildlib.sandbox.runtime import hooks
 
-    state = json.dumps(lifecycle.document(record, status)).encode()
+    state = dumps(lifecycle.document(record, status)).encode()
     try:
-        hooks.run(point, hooks.check(json.loads(raw).get("hooks")).get(point, ()), state)
+        hooks.run(point, hooks.check(loads(raw.decode()).get("hooks")).get(point, ()), state)
     except BuildlibError as error:
         print(f"warning: {error}", file=sys.stderr)
 
@@ -54,5 +53,5 @@ def _hooks(place: Place, record: Record, point: str, status: str) -> None:
 def kill_all(record: Record, number: int) -> None:
     """Send a signal to every process of the container. Raises ``OSError``."""
     for pid in lifecycle.cgroup(record).pids() if record.cgroup else [record.pid]:
-        with contextlib.suppress(ProcessLookupError):
+        with suppress(ProcessLookupError):
             os.kill(pid, number)

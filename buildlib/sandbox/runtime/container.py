@@ -5,12 +5,13 @@ What fails is undone: no process, no control group and no directory is left then
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 
 from buildlib.errors import SandboxError, UsageError, from_dict
 from buildlib.linux import process
+from buildlib.linux.suppress import suppress
+from buildlib.oci.json_text import dumps
 from buildlib.oci.runtime import Linux, Process
 from buildlib.oci.value import evolve, frozen
 from buildlib.sandbox.plan import plan
@@ -186,12 +187,12 @@ class _Birth:
     def undo(self) -> None:
         """Kill what was forked, and remove what was made."""
         if self.pid:
-            with contextlib.suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 os.kill(self.pid, 9)
-            with contextlib.suppress(ChildProcessError):
+            with suppress(ChildProcessError):
                 os.waitpid(self.pid, 0)
         if self.record.cgroup_made:
-            with contextlib.suppress(SandboxError):
+            with suppress(SandboxError):
                 group = lifecycle.cgroup(self.record)
                 group.kill()
                 group.remove()
@@ -239,9 +240,7 @@ def from_message(message: dict[str, Any]) -> Exception:
 
 
 def _encode(document: dict[str, Any]) -> bytes:
-    import json
-
-    return json.dumps(document, separators=(",", ":")).encode()
+    return dumps(document).encode()
 
 
 def _now() -> str:

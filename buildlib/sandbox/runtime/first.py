@@ -6,12 +6,12 @@ its control group, and runs the hooks of the host.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 
 from buildlib.errors import BuildlibError, SandboxError
 from buildlib.linux import namespaces, process
+from buildlib.linux.signals import signal
+from buildlib.linux.suppress import suppress
 from buildlib.sandbox.child import detach, step
 from buildlib.sandbox.program import NotRunnable
 
@@ -54,7 +54,7 @@ def _fail(talk: Talk, error: BuildlibError) -> None:
     try:
         talk.fail(error.to_dict())
     except OSError:
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             os.write(2, f"{error}\n".encode("utf-8", "backslashreplace"))
 
 
@@ -137,7 +137,7 @@ def _stage(user: Namespace, pids: Namespace | None, child: Callable[[], NoReturn
         os.write(say, b"j" if user.path else b"n")
         if os.read(wait, 1):
             os.setresgid(0, 0, 0)
-            with contextlib.suppress(PermissionError):  # where setgroups is denied
+            with suppress(PermissionError):  # where setgroups is denied
                 os.setgroups([])
             os.setresuid(0, 0, 0)
             os.write(say, str(_fork_into(pids, child, come_back=False)).encode())

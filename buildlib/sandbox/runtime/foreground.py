@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
 
 from buildlib.errors import UsageError
+from buildlib.linux.signals import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildlib.oci.runtime import Process
 
-_NOT_PASSED_ON = {"SIGKILL", "SIGSTOP", "SIGCHLD", "SIGPIPE", "SIGURG", "SIGTTIN", "SIGTTOU", "SIGTSTP", "SIGCONT"}
+_NOT_PASSED_ON = (
+    signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG,
+    signal.SIGTTIN, signal.SIGTTOU, signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH,
+)  # fmt: skip
 
 
 class Front:
@@ -62,7 +65,7 @@ def open_front(process: Process | None, console_socket: str | None, *, detach: b
 
 def _pass_signals_on(pid: int) -> None:
     for number in range(1, signal.SIGSYS + 1):
-        if signal.Signals(number).name not in _NOT_PASSED_ON and number != signal.SIGWINCH:
+        if number not in _NOT_PASSED_ON:
             signal.signal(number, lambda n, _: os.kill(pid, n))
 
 

@@ -16,6 +16,7 @@ import fcntl
 import os
 
 from buildlib.errors import NameInUse, NotFound, SandboxError, UsageError
+from buildlib.oci.json_text import dumps, loads
 from buildlib.oci.value import evolve, field, frozen
 
 TYPE_CHECKING = False
@@ -108,11 +109,9 @@ class Place:
 
     def read(self, container: str) -> Record:
         """What is known of a container. Raises :class:`NotFound`."""
-        import json
-
         try:
             with open(self.path(container, "state.json"), "rb") as file:
-                return Record(**json.loads(file.read()))
+                return Record(**loads(file.read().decode()))
         except FileNotFoundError:
             raise _unknown(container) from None
         except (TypeError, ValueError) as error:
@@ -120,9 +119,7 @@ class Place:
 
     def write(self, record: Record) -> None:
         """Replace what is known of a container, as a whole."""
-        import json
-
-        self.put(record.id, "state.json", json.dumps(vars(record)).encode())
+        self.put(record.id, "state.json", dumps(vars(record)).encode())
 
     def put(self, container: str, name: str, data: bytes) -> None:
         """Write a file of the container's directory, as a whole."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
+
+from buildlib.oci.json_text import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Talk:
         self.state = line.rstrip(b"\n")
 
     def _write(self, message: dict[str, Any]) -> None:
-        os.write(self._say, json.dumps(message).encode() + b"\n")
+        os.write(self._say, dumps(message).encode() + b"\n")
 
 
 class Peer:
@@ -58,12 +59,12 @@ class Peer:
         while data := os.read(self._hear, _LIMIT):
             *lines, left = (left + data).split(b"\n")
             for line in lines:
-                yield json.loads(line)
+                yield loads(line.decode())
 
     def answer(self, state: dict[str, Any]) -> None:
         """Let it go on, with this state. That it is gone shows in :meth:`messages`."""
         try:
-            os.write(self._say, json.dumps(state, separators=(",", ":")).encode() + b"\n")
+            os.write(self._say, dumps(state).encode() + b"\n")
         except BrokenPipeError:
             return
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 
 from buildlib.errors import NotFound, SandboxError, UsageError
+from buildlib.linux.suppress import suppress
 from buildlib.sandbox.runtime import after, lifecycle
 from buildlib.sandbox.runtime.command_line import one_id
 
@@ -63,7 +63,7 @@ def kill(record: Record) -> None:
             return
         os.kill(record.pid, 9)
         if record.cgroup:
-            with contextlib.suppress(SandboxError):
+            with suppress(SandboxError):
                 lifecycle.cgroup(record).kill()
         poll = select.poll()
         poll.register(fd, select.POLLIN)

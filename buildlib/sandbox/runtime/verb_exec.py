@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from buildlib.errors import SandboxError, UsageError
 from buildlib.linux import namespaces, process
+from buildlib.linux.suppress import suppress
 from buildlib.oci import document
 from buildlib.oci.runtime import Capabilities, Linux, Namespace, Process, RuntimeSpec, User
 from buildlib.oci.value import evolve
@@ -131,7 +131,7 @@ class _Joining:
         try:
             self._follow(pid, peer)
         except BaseException:
-            with contextlib.suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 os.kill(pid, 9)
             os.waitpid(pid, 0)
             raise
