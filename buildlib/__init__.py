@@ -78,6 +78,7 @@ __all__ = [
     "logout",
     "open_store",
     "read_document",
+    "shared_store",
     "sync_images",
     "unshare",
 ]
@@ -137,7 +138,7 @@ def from_(
     See :meth:`Store.from_image` for the options. A store that was opened for it is the same for all such calls of
     this process, and is closed at its end.
     """
-    return (store or _shared_store()).from_image(image, name, **options)
+    return (store or shared_store()).from_image(image, name, **options)
 
 
 def build(
@@ -157,20 +158,28 @@ def build(
     from importlib.metadata import entry_points
 
     (builder,) = entry_points(group="buildlib.builders", name="dockerfile")
-    image: Image | ManifestList = builder.load()(store or _shared_store(), context, text, progress, flags)
+    image: Image | ManifestList = builder.load()(store or shared_store(), context, text, progress, flags)
     return image
 
 
 _shared: list[Store] = []
 
 
-def _shared_store() -> Store:
+def shared_store() -> Store:
+    """The store that calls without a ``store`` use, opened once for this process and closed at its end."""
     if not _shared:
         import atexit
 
         _shared.append(open_store())
         atexit.register(_shared[0].close)
     return _shared[0]
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """What ``%load_ext buildlib`` calls: the magics; see :mod:`buildlib.jupyter`."""
+    from buildlib.jupyter import load
+
+    load(shell)
 
 
 def __getattr__(name: str) -> object:

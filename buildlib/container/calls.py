@@ -33,9 +33,14 @@ def note(container: WorkingContainer, verb: str, given: Mapping[str, Any]) -> No
     kept = {
         name: encode(value)
         for name, value in given.items()
-        if name not in _PASSING and (name not in usual or value != usual[name])
+        if name not in _PASSING and not (name in usual and _same(value, usual[name]))
     }
     container.save(state.evolve(calls=(*state.calls, {"verb": verb, "given": kept, "cell": _cell()})))
+
+
+def _same(value: Any, usual: Any) -> bool:
+    """Whether it says what is usual; one empty collection is as good as another, or as none."""
+    return value == usual or (value in ([], (), {}) and usual in (None, ()))
 
 
 def _cell() -> int | None:

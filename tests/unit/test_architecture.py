@@ -42,6 +42,7 @@ FRONT_ENDS = {"buildlib.__main__", "buildlib.cli", "buildlib.jupyter", "buildlib
 EXCEPTIONS = {
     ("buildlib.__main__", "cli"): "python -m buildlib is the command line",
     ("buildlib.cli", "database"): "read-only verbs print rows straight from SQLite: start-up within 25 ms",
+    ("buildlib.jupyter", "display"): "progress looks like all else that is shown in a notebook",
     ("bud.cli", "cli"): "one way to read flags, to print help and to fail, for all verbs",
     ("bud.api", "cli"): "the same",
     ("bud.results", "cli"): "the same flags mean the same in `from`, `run`, `push` and `build`",
