@@ -34,11 +34,11 @@ class Place:
         finally:
             os.close(fd)
 
-    def directory(self, path: str) -> tuple[int, list[str]]:
+    def directory(self, path: str, mode: int | None = None) -> tuple[int, list[str]]:
         """A descriptor of the directory ``path``, to be closed, and which directories had to be made for it."""
         uid, gid = self.owner
         try:
-            fd, made = beneath.make_dirs(self.fd, path, self.mode, uid=uid, gid=gid)
+            fd, made = beneath.make_dirs(self.fd, path, self.mode if mode is None else mode, uid=uid, gid=gid)
         except OSError as error:
             raise self._unusable(error, path) from error
         os.close(fd)

@@ -30,7 +30,7 @@ def unpack(transfer: Transfer, item: Item, dest: str) -> bool:
     try:
         if not is_archive(fd):
             return False
-        there, _ = transfer.place.directory(dest)
+        there, _ = transfer.place.directory(dest, 0o755)  # --chmod is for nothing that has to do with an archive
         os.close(there)
         chown = transfer.place.owner if transfer.chowned else None
         done = extract_archive(fd, transfer.place.fd, dest, chown=chown)
