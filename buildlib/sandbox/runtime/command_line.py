@@ -54,6 +54,9 @@ VERBS = {
 
 def program() -> NoReturn:
     """The console script; it ends without the interpreter's own tidying up, which nothing here needs."""
+    import gc
+
+    gc.disable()  # it ends before there is a heap worth sweeping
     code = main(sys.argv[1:], os.environ)
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -84,11 +87,10 @@ def main(words: list[str], environ: Mapping[str, str]) -> int:
 
 
 def _run(verb: str, words: list[str], options: dict[str, Any], environ: Mapping[str, str]) -> int:
-    from importlib import import_module
-
     from buildlib.sandbox.runtime.place import Place
 
-    module = import_module(f"{__package__}.verb_{verb}")
+    # importlib.import_module would do the same, behind one more import.
+    module: Any = __import__(f"{__package__}.verb_{verb}", fromlist=["run"])
     given, positionals = parse(words, {**module.FLAGS, "help": SWITCH}, mixed=verb != "exec")
     if given.get("help"):
         return _help_of(verb, module.ACCEPTS, module.FLAGS)

@@ -14,14 +14,13 @@ from buildlib.linux.suppress import suppress
 from buildlib.oci.json_text import dumps
 from buildlib.oci.runtime import Linux, Process
 from buildlib.oci.value import evolve, frozen
-from buildlib.sandbox.plan import plan
 from buildlib.sandbox.runtime import bundle as bundles
-from buildlib.sandbox.runtime import first, groups, hooks, lifecycle, steps, talk
+from buildlib.sandbox.runtime import first, hooks, lifecycle, talk
 from buildlib.sandbox.runtime.place import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any, NoReturn
 
     from buildlib.oci.runtime import RuntimeSpec
@@ -94,14 +93,13 @@ def create(place: Place, container: str, bundle: str, spec: RuntimeSpec, raw: by
     """
     bundle = os.path.abspath(bundle)
     rootfs = bundles.root_path(bundle, spec)
-    ops = plan(bundles.for_plan(spec), rootfs, about={"id": container, "bundle": bundle})
     owner = _owner(os.geteuid())
     record = Record(container, bundle, rootfs, _now(), owner=owner, annotations=spec.annotations)
     with place.make(container) as lock:
         birth = _Birth(place, record, spec, want, lock)
         try:
             place.put(container, "config.json", raw)
-            return birth.give(ops)
+            return birth.give()
         except BaseException:
             birth.undo()
             raise
@@ -120,29 +118,17 @@ class _Birth:
         self.process = spec.process or Process()
         self.pid = 0
 
-    def give(self, ops: Sequence[Op]) -> Born:
+    def give(self) -> Born:
         """Fork, do our part at each point of the way, and come back when the new process waits for its start."""
         peer, inner, inner_fds = talk.pair()
         start, go = self._starter()
-        extras = steps.Extras(
-            inner,
-            tuple(self.hooks.get("createContainer", ())),
-            tuple(self.hooks.get("startContainer", ())),
-            console(self.process, self.want),
-            start,
-            self.want.pivot,
-        )
-        prepared = tuple(steps.arrange(ops, extras))
-        group, made = groups.make(self.record.id, self.spec.linux or Linux(), systemd=self.place.systemd)
-        self.record = evolve(self.record, cgroup=group.paths if group else {}, cgroup_made=made)
-        self.pid = first.fork(self.spec.linux or Linux(), lambda: self._live(prepared, inner, go))
+        check_console(self.process, self.want)
+        self.pid = first.fork(self.spec.linux or Linux(), lambda: self._live(inner, start, go))
         for fd in (*inner_fds, start):
             os.close(fd)
-        if group is not None:
-            group.add(self.pid)
-        self._note(pid=self.pid, start_time=process.start_time(self.pid) or 0)
+        self._limit()
         said = peer.messages()
-        points: dict[str, Callable[[], None]] = {"born": self._adjust, "mounted": self._run_hooks}
+        points: dict[str, Callable[[], None]] = {"limited": self._adjust, "mounted": self._run_hooks}
         for message in said:
             if "error" in message:
                 raise from_message(message)
@@ -152,11 +138,27 @@ class _Birth:
             peer.answer(lifecycle.document(self.record, lifecycle.CREATING))
         raise SandboxError("the process of the container ended early")
 
-    def _live(self, ops: tuple[Any, ...], inner: talk.Talk, go: int | None) -> NoReturn:
+    def _live(self, inner: talk.Talk, start: int, go: int | None) -> NoReturn:
         os.close(self.lock.fd)  # a copy of it would hold the lock until the exec
         if go is not None:
             os.close(go)
-        first.live(ops, inner, self.want.preserve)
+        first.live(lambda: self._ops(inner, start), inner, self.want.preserve)
+
+    def _ops(self, inner: talk.Talk, start: int) -> Iterator[Op]:
+        # Here, in the new process: what they import is imported while the runtime makes the control group.
+        from buildlib.sandbox.plan import plan
+        from buildlib.sandbox.runtime import steps
+
+        about = {"id": self.record.id, "bundle": self.record.bundle}
+        extras = steps.Extras(
+            inner,
+            tuple(self.hooks.get("createContainer", ())),
+            tuple(self.hooks.get("startContainer", ())),
+            console(self.process, self.want),
+            start,
+            self.want.pivot,
+        )
+        return steps.arrange(plan(bundles.for_plan(self.spec), self.record.rootfs, about=about), extras)
 
     def _starter(self) -> tuple[int, int | None]:
         """What the process waits on, and what we write to, where it is us who start it."""
@@ -166,6 +168,16 @@ class _Birth:
         os.mkfifo(path, 0o600)
         # Open for both: so it waits for a byte and not for a writer; only its end shows to who wants to write.
         return os.open(path, os.O_RDWR | os.O_CLOEXEC), None
+
+    def _limit(self) -> None:
+        """Make the control group, while the new process makes its mounts: moving a process may take the kernel long."""
+        from buildlib.sandbox.runtime import groups
+
+        group, made = groups.make(self.record.id, self.spec.linux or Linux(), systemd=self.place.systemd)
+        self.record = evolve(self.record, cgroup=group.paths if group else {}, cgroup_made=made)
+        if group is not None:
+            group.add(self.pid)
+        self._note(pid=self.pid, start_time=process.start_time(self.pid) or 0)
 
     def _adjust(self) -> None:
         adjust_oom_score(self.pid, self.process)
@@ -199,12 +211,16 @@ class _Birth:
         self.place.remove(self.record.id)
 
 
-def console(spec: Process, want: Wanted) -> Console | None:
-    """The op that gives the process its terminal, if it is to have one. Raises :class:`UsageError`."""
-    if not spec.terminal:
-        return None
-    if want.console is None:
+def check_console(spec: Process, want: Wanted) -> None:
+    """Raises :class:`UsageError` for a terminal that goes nowhere."""
+    if spec.terminal and want.console is None:
         raise UsageError("cannot allocate a terminal without a console socket")
+
+
+def console(spec: Process, want: Wanted) -> Console | None:
+    """The op that gives the process its terminal, if it is to have one."""
+    if not spec.terminal or want.console is None:
+        return None
     from buildlib.sandbox.runtime.console import Console
 
     size = spec.extra.get("consoleSize") or {}

@@ -12,8 +12,6 @@ from buildlib.errors import BuildlibError, SandboxError
 from buildlib.linux import namespaces, process
 from buildlib.linux.signals import signal
 from buildlib.linux.suppress import suppress
-from buildlib.sandbox.child import detach, step
-from buildlib.sandbox.program import NotRunnable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,22 +23,26 @@ if TYPE_CHECKING:
     from buildlib.sandbox.runtime.talk import Talk
 
 
-def live(ops: Iterable[Op], talk: Talk, preserve: int) -> NoReturn:
+def live(ops: Callable[[], Iterable[Op]], talk: Talk, preserve: int) -> NoReturn:
     """Take the steps; the last one is the command. ``preserve`` descriptors from 3 on stay open for it.
 
     What fails is told to the runtime; once that is gone, on standard error.
     """
     code = 1
     try:
+        from buildlib.sandbox.child import detach, step
+        from buildlib.sandbox.program import NotRunnable
+
         detach()
         # Nobody in there may look into this process, whose program and files are the host's (CVE-2016-9962).
         process.prctl(process.PR_SET_DUMPABLE, 0)
         process.close_from(3 + preserve, on_exec=True)
-        for op in ops:
-            step(op)
-    except NotRunnable as failure:
-        code = failure.code
-        _fail(talk, SandboxError(f"exec: {failure.message}"))
+        try:
+            for op in tuple(ops()):  # all of them first: behind the pivot nothing can be imported
+                step(op)
+        except NotRunnable as failure:
+            code = failure.code
+            _fail(talk, SandboxError(f"exec: {failure.message}"))
     except BuildlibError as error:
         _fail(talk, error)
     except BaseException as error:  # nothing may unwind into the frames of the runtime

@@ -11,7 +11,8 @@ from buildlib.errors import SandboxError
 from buildlib.linux import mount, namespaces
 from buildlib.oci.value import frozen
 from buildlib.sandbox.ops import command, hiding, mounts, process
-from buildlib.sandbox.ops.namespaces import OpenUser
+from buildlib.sandbox.ops.cgroups import MountGroups
+from buildlib.sandbox.ops.namespaces import OpenUser, Unshare
 from buildlib.sandbox.program import candidates
 from buildlib.sandbox.runtime import hooks
 
@@ -42,15 +43,26 @@ class Extras:
 
 
 def arrange(ops: Sequence[Op], extras: Extras) -> Iterator[Op]:
-    """The ops of a new container: what :func:`~buildlib.sandbox.plan.plan` says, and what a runtime adds."""
-    yield Tell(extras.talk, "born")
-    if not any(isinstance(op, mounts.PivotRoot) for op in ops):  # it joins a mount namespace
-        yield Tell(extras.talk, "mounted")
+    """The ops of a new container: what :func:`~buildlib.sandbox.plan.plan` says, and what a runtime adds.
+
+    The cgroup namespace is made as late as can be, so that mounting need not wait for the control group.
+    """
+    own_group, limited, mounted = False, False, False
     for op in ops:
-        if isinstance(op, mounts.PivotRoot):
+        if isinstance(op, Unshare) and "cgroup" in op.types:
+            own_group = True
+            op = Unshare(tuple(name for name in op.types if name != "cgroup"))
+        if isinstance(op, _IN_GROUP) and not limited:
+            limited = True
+            yield Tell(extras.talk, "limited")
+            if own_group:
+                yield Unshare(("cgroup",))
+        if isinstance(op, _BEHIND_MOUNTS) and not mounted:
+            mounted = True
             yield Tell(extras.talk, "mounted")
             if extras.create_hooks:
                 yield Hooks(extras.talk, "createContainer", extras.create_hooks)
+        if isinstance(op, mounts.PivotRoot):
             yield op if extras.pivot else MoveRoot(op.rootfs)
             if extras.console:
                 yield extras.console
@@ -63,7 +75,7 @@ def arrange(ops: Sequence[Op], extras: Extras) -> Iterator[Op]:
 
 def join(ops: Sequence[Op], pidfd: int, types: int, extras: Extras) -> Iterator[Op]:
     """The ops of one more process in a container: of a plan the part behind the pivot."""
-    yield Tell(extras.talk, "born")
+    yield Tell(extras.talk, "limited")
     behind = False
     for op in ops:
         if isinstance(op, OpenUser):  # the path of the container's, which is to be opened out here
@@ -84,6 +96,9 @@ _FROM_OUTSIDE = (process.DieWithParent, process.OomScore)
 """A container outlives the runtime; and its process, which nobody inside may look into, can't write to /proc/self."""
 
 
+_BEHIND_MOUNTS = (mounts.PivotRoot, process.Identity)
+_IN_GROUP = (MountGroups, *_BEHIND_MOUNTS)
+"""Before which the process has to be in its control group."""
 _NOT_AGAIN = (*_FROM_OUTSIDE, hiding.ReadOnlyRoot, mounts.Propagation)
 
 

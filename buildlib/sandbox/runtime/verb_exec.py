@@ -10,14 +10,13 @@ from buildlib.linux.suppress import suppress
 from buildlib.oci import document
 from buildlib.oci.runtime import Capabilities, Linux, Namespace, Process, RuntimeSpec, User
 from buildlib.oci.value import evolve
-from buildlib.sandbox.plan import plan
 from buildlib.sandbox.runtime import bundle as bundles
-from buildlib.sandbox.runtime import container, first, foreground, lifecycle, steps, talk
+from buildlib.sandbox.runtime import container, first, foreground, lifecycle, talk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any, NoReturn
+    from collections.abc import Iterator, Sequence
+    from typing import Any
 
     from buildlib.sandbox.op import Op
     from buildlib.sandbox.runtime.place import Place, Record
@@ -122,10 +121,9 @@ class _Joining:
     def start(self) -> int:
         """Start it and return its pid. Raises the error that it ends with before it is its command."""
         peer, inner, inner_fds = talk.pair()
-        console = container.console(self.process, self.want)
-        ops = plan(_inside(self.spec, self.record.pid), "/", about={"id": self.record.id})
-        prepared = tuple(steps.join(ops, self.pidfd, self._types(), steps.Extras(inner, console=console)))
-        pid = self._fork(prepared, inner)
+        container.check_console(self.process, self.want)
+        types = self._types()
+        pid = self._fork(inner, types)
         for fd in inner_fds:
             os.close(fd)
         try:
@@ -139,16 +137,21 @@ class _Joining:
             container.write_pid_file(self.want.pid_file, pid)
         return pid
 
-    def _fork(self, ops: Sequence[Op], inner: talk.Talk) -> int:
-        def child() -> NoReturn:
-            first.live(ops, inner, self.want.preserve)
+    def _ops(self, inner: talk.Talk, types: int) -> Iterator[Op]:
+        from buildlib.sandbox.plan import plan
+        from buildlib.sandbox.runtime import steps
 
+        console = container.console(self.process, self.want)
+        ops = plan(_inside(self.spec, self.record.pid), "/", about={"id": self.record.id})
+        return steps.join(ops, self.pidfd, types, steps.Extras(inner, console=console))
+
+    def _fork(self, inner: talk.Talk, types: int) -> int:
         process.prctl(process.PR_SET_DUMPABLE, 0)
         if self._has_own("pid"):
             namespaces.setns(self.pidfd, namespaces.NEWPID)
         pid = os.fork()
         if pid == 0:
-            child()
+            first.live(lambda: self._ops(inner, types), inner, self.want.preserve)
         return pid
 
     def _follow(self, pid: int, peer: talk.Peer) -> None:
