@@ -26,6 +26,7 @@ FSMOUNT = 432
 CLONE3 = 435
 CLOSE_RANGE = 436
 OPENAT2 = 437
+PIDFD_GETFD = 438
 MOUNT_SETATTR = 442
 
 # Older calls that the C library does not wrap have a number per architecture (arch/*/…/syscall*.tbl).

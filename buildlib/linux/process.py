@@ -106,6 +106,13 @@ def close_all_but(keep: set[int]) -> None:
     close_from(first)
 
 
+def take_descriptor(pidfd: int, fd: int) -> int:
+    """A copy, in this process, of the descriptor ``fd`` of the process ``pidfd`` (pidfd_getfd(2), Linux 5.6)."""
+    from buildlib.linux.libc import PIDFD_GETFD, syscall
+
+    return syscall(PIDFD_GETFD, pidfd, fd, 0)
+
+
 def new_session_keyring() -> None:
     """Leave the session keyring for an empty one, so that no key of the caller is inherited (keyctl(2)).
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from buildlib.errors import UsageError
 from buildlib.oci.mount import Mount
 from buildlib.oci.runtime import Capabilities, Device, Linux, Namespace, Process, Root, RuntimeSpec, User
+from buildlib.sandbox.seccomp import DEFAULT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,8 +98,9 @@ def default_spec(
     """The spec of a command in a sandbox. ``env`` are words "K=V"; ``mounts`` come after the usual ones.
 
     ``network`` is "host" (share the host's) or "none" (only loopback). Capabilities are named "CAP_CHOWN" or "chown";
-    "all" means every one. ``insecure`` gives all of them and hides nothing of /proc and /sys; ``devices`` are those
-    beyond the usual ones. Raises :class:`UsageError` for a network or capability that there isn't.
+    "all" means every one. ``insecure`` gives all of them, hides nothing of /proc and /sys and filters no system calls;
+    ``devices`` are those beyond the usual ones. Raises :class:`UsageError` for a network or capability that there is
+    not.
     """
     if network not in ("host", "none"):
         raise UsageError(f"network is {network!r}; it can be host or none")
@@ -122,6 +124,7 @@ def default_spec(
             devices=tuple(devices),
             masked_paths=() if insecure else MASKED_PATHS,
             readonly_paths=() if insecure else READONLY_PATHS,
+            seccomp=None if insecure else DEFAULT,
         ),
     )
 

@@ -6,6 +6,7 @@ from buildlib.errors import SandboxError
 from buildlib.linux.scheduling import IO_CLASSES, POLICIES, POLICY_FLAGS
 from buildlib.oci.runtime import Capabilities, IDMapping, Linux, Process
 from buildlib.sandbox.ops import command, hiding, labels, namespaces, process, scheduling
+from buildlib.sandbox.ops.seccomp import Seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from buildlib.oci.runtime import RuntimeSpec
     from buildlib.sandbox.op import Op
+    from buildlib.sandbox.seccomp import Filter
 
 PERSONAS = {"LINUX": 0, "LINUX32": 8}
 
@@ -27,6 +29,11 @@ def identity(
     late_user = any(n.type == "user" for n in linux.namespaces)
     modules = list(_modules(wanted, linux))
     yield from (labels.DemandModule(module, field) for module, _, field in modules)
+    filter_ = _filter(spec)
+    if filter_ and filter_.listener_path:
+        from buildlib.sandbox.ops.listener import Messenger
+
+        yield Messenger(filter_.listener_path, _state(spec, filter_, about))
     yield from pivot
     yield process.FreshKeyring()
     if wanted.oom_score_adj is not None:
@@ -46,8 +53,33 @@ def identity(
     yield from (labels.Label(module, label, field) for module, label, field in modules if field != "linux.mountLabel")
     if late_user:
         yield namespaces.EnterUser()
+    limiting = [Seccomp(filter_.program, filter_.flags, bool(filter_.listener_path))] if filter_ else []
+    # A filter needs CAP_SYS_ADMIN or no_new_privs: so it comes before the one is given up, or after the other is set.
+    if not wanted.no_new_privileges:
+        yield from limiting
     yield from _credentials(wanted)
+    if wanted.no_new_privileges:
+        yield from limiting
     yield (command.Supervise if own_init else command.Execute)(wanted.args, wanted.env)
+
+
+def _filter(spec: RuntimeSpec) -> Filter | None:
+    given = spec.linux.seccomp if spec.linux else None
+    if not given:
+        return None
+    from buildlib.sandbox import seccomp
+
+    sets = spec.process.capabilities if spec.process else None
+    return seccomp.make(given, sets.bounding if sets else ())
+
+
+def _state(spec: RuntimeSpec, filter_: Filter, about: Mapping[str, Any]) -> str:
+    """What the listener is told (runtime.md, "The seccomp listener"); pids are filled in when they are known."""
+    import json
+
+    state = {"ociVersion": spec.oci_version, "id": "", "status": "creating", "pid": 0, "bundle": "", **about}
+    message = {"ociVersion": spec.oci_version, "fds": ["seccompFd"], "pid": 0, "state": state}
+    return json.dumps({**message, **({"metadata": filter_.listener_metadata} if filter_.listener_metadata else {})})
 
 
 def _credentials(wanted: Process) -> Iterator[Op]:

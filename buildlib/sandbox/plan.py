@@ -95,7 +95,6 @@ def _refuse(spec: RuntimeSpec, cgroup: Mapping[str, str] | None) -> None:
         raise UsageError(f"the working directory {process.cwd!r} is not absolute")
     lacking = {
         "process.terminal": process.terminal,
-        "linux.seccomp": linux.seccomp,
         "linux.resources": linux.resources and cgroup is None,
         "hooks": spec.hooks,
         "linux.intelRdt": linux.extra.get("intelRdt"),

@@ -13,6 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_MANY = 4096
+"""More descriptors than this process ever has open."""
+
 
 @frozen
 class Vet:
@@ -71,10 +74,17 @@ class Supervise:
         process.prctl(process.PR_SET_DUMPABLE, 0)
         command = _start(_spawn, self.args, environment(self.env))
         try:
-            process.close_from(0)
+            _close_all()
             os._exit(_wait_for(command))
         finally:
             os._exit(125)
+
+
+def _close_all() -> None:
+    try:
+        process.close_from(0)
+    except OSError:  # a filter of system calls that does not know close_range(2)
+        os.closerange(0, _MANY)
 
 
 def _spawn(path: str, args: tuple[str, ...], env: dict[str, str]) -> int:
