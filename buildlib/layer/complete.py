@@ -14,6 +14,7 @@ from buildlib.layer import whiteout, xattrs
 from buildlib.layer.merged import Merged
 from buildlib.layer.remove import remove
 from buildlib.layer.walk import DIRECTORY, ROOT
+from buildlib.linux import owners
 from buildlib.linux.beneath import open_in_root
 
 TYPE_CHECKING = False
@@ -125,7 +126,7 @@ def _copy(root: int, path: str, target: str, below: Merged) -> None:
             _copy_file(model, parent, name)
         else:
             os.symlink(os.readlink(model), name, dir_fd=parent)
-            os.chown(name, info.st_uid, info.st_gid, dir_fd=parent, follow_symlinks=False)
+            owners.give_link(name, parent, info.st_uid, info.st_gid, info.st_mtime_ns)
             os.utime(name, ns=(info.st_mtime_ns, info.st_mtime_ns), dir_fd=parent, follow_symlinks=False)
     finally:
         os.close(parent)
@@ -147,8 +148,8 @@ def _copy_file(model: str, parent: int, name: str) -> None:
 
 def _describe(fd: int, model: str) -> None:
     """Give an open file or directory the metadata of ``model``."""
-    info = os.lstat(model)
-    os.fchown(fd, info.st_uid, info.st_gid)
+    info = owners.told(os.lstat(model), model)
+    owners.give(fd, info.st_uid, info.st_gid)
     os.fchmod(fd, stat.S_IMODE(info.st_mode))
     for name, value in xattrs.travelling(model):
         xattrs.put(fd, name, value)

@@ -11,6 +11,7 @@ import os
 import stat
 
 from buildlib.layer import whiteout
+from buildlib.linux import owners
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Merged:
                 info = os.lstat(path)
             except FileNotFoundError:
                 continue
-            return None if whiteout.deletes(place, path, info) else (path, info)
+            return None if whiteout.deletes(place, path, info) else (path, owners.told(info, path, place, name))
         return None
 
     def enter(self, name: str) -> Merged | None:

@@ -18,6 +18,7 @@ from buildlib.layer.folders import Folder, Folders, Refused, clean
 from buildlib.layer.reader import BLOCK_DEVICE, CHAR, DIRECTORY, FILE, LINK, SYMLINK, Entry, Reader
 from buildlib.layer.remove import remove
 from buildlib.layer.whiteout import is_whiteout
+from buildlib.linux import owners
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -154,14 +155,8 @@ class Unpacker:
         except FileExistsError:
             self.replace(fd, name, path)
             self._make(entry, fd, name)
-        uid, gid = self.owner or (entry.uid, entry.gid)
-        os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
-        if entry.kind != SYMLINK:
-            made = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=fd)
-            try:
-                os.chmod(f"/proc/self/fd/{made}", entry.mode)
-            finally:
-                os.close(made)
+        if entry.kind == SYMLINK:
+            owners.give_link(name, fd, *(self.owner or (entry.uid, entry.gid)), entry.mtime)
         if entry.xattrs:
             self.set_xattrs(xattrs.beside(fd, os.fsdecode(name)), entry.xattrs)
         os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=fd, follow_symlinks=False)
@@ -170,14 +165,13 @@ class Unpacker:
         if entry.kind == SYMLINK:
             os.symlink(entry.link, name, dir_fd=fd)
             return
-        if entry.kind not in (CHAR, BLOCK_DEVICE):
-            os.mkfifo(name, 0o600, dir_fd=fd)
-            return
         if entry.kind == CHAR and entry.major == entry.minor == 0:
             raise Refused("the character device 0:0 would delete what is below it")
-        kind = stat.S_IFCHR if entry.kind == CHAR else stat.S_IFBLK
+        kind = {CHAR: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK}.get(entry.kind, stat.S_IFIFO)
+        device = os.makedev(entry.major, entry.minor) if kind != stat.S_IFIFO else 0
+        uid, gid = self.owner or (entry.uid, entry.gid)
         try:
-            os.mknod(name, kind | 0o600, os.makedev(entry.major, entry.minor), dir_fd=fd)
+            owners.make_special(name, fd, kind | entry.mode, device, uid, gid)
         except PermissionError:
             raise Refused("device nodes can be made by root only") from None
 
@@ -246,7 +240,7 @@ class Unpacker:
         """Give a file its metadata; ``born`` is what it has already, and what most files of most layers shall have."""
         uid, gid = self.owner or (entry.uid, entry.gid)
         if born is None or (uid, gid) != born[:2]:
-            os.fchown(fd, uid, gid)
+            owners.give(fd, uid, gid)
         if born is None or entry.mode & (0o7000 | born[2]):
             os.fchmod(fd, entry.mode)  # behind chown, which takes setuid away
         if entry.xattrs:

@@ -8,6 +8,7 @@ import sys
 
 from buildlib.errors import LayerError
 from buildlib.layer import whiteout, xattrs
+from buildlib.linux import owners
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _listing(fd: int, overlay: bool) -> list[Sibling]:
     with os.scandir(fd) as entries:
         for entry in entries:
             name = entry.name
-            info = entry.stat(follow_symlinks=False)
+            info = owners.told_at(entry.stat(follow_symlinks=False), fd, name)
             found.append((name.encode(_ENCODING, "surrogateescape"), name, info))
             if not info.st_size and overlay:
                 unusual = True

@@ -20,6 +20,7 @@ from buildlib.errors import LayerError, from_os_error
 from buildlib.layer import header, whiteout, xattrs
 from buildlib.layer.blocks import SIZE, Block, BlockStream, Stage
 from buildlib.layer.walk import ROOT, walk
+from buildlib.linux import owners
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class _Writer:
 
     def tree(self, root: int) -> None:
         """Write everything."""
-        self._directory(b"./", os.fstat(root), root)
+        self._directory(b"./", owners.told(os.fstat(root), root), root)
         for path, name, info, parent, own in walk(root, overlay=self.overlay):
             if name.startswith(".wh."):
                 _fail(path, "is a name that means a deletion in a layer", hint="rename or remove it")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
+from buildlib.linux.owners import PREFIX
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from xattr import xattr as Attributes  # noqa: N812
@@ -24,11 +26,11 @@ _NOTHING = (errno.ENODATA, errno.ENOTSUP, errno.EPERM)
 def travels(name: str) -> bool:
     """Whether the attribute is content of an image.
 
-    ``user.*``, capabilities, IMA signatures and ACLs are. The overlay's marks would be forged or leaked; labels
-    (``security.selinux`` and its kin) belong to the machine; the rest of ``trusted.*`` can't be read without root,
-    so an image would depend on who built it.
+    ``user.*``, capabilities, IMA signatures and ACLs are. The marks of the overlay and our own would be forged or
+    leaked; labels (``security.selinux`` and its kin) belong to the machine; the rest of ``trusted.*`` can't be read
+    without root, so an image would depend on who built it.
     """
-    return (name.startswith("user.") and not name.startswith(OVERLAY[1])) or name in _TRAVELS
+    return (name.startswith("user.") and not name.startswith((OVERLAY[1], PREFIX))) or name in _TRAVELS
 
 
 def beside(dir_fd: int, name: str) -> str:

@@ -10,6 +10,7 @@ import errno
 import os
 
 from buildlib.linux.libc import OPENAT2, syscall
+from buildlib.linux.owners import give
 
 NO_XDEV = 0x01
 """Refuse to cross a mount point."""
@@ -77,7 +78,7 @@ def make_dirs(root_fd: int, path: str, mode: int = 0o755, *, uid: int = -1, gid:
             made.append(spot)
             with _Fd(open_in_root(parent_fd, name, os.O_RDONLY | os.O_DIRECTORY, resolve=NO_SYMLINKS)) as fd:
                 if uid != -1 or gid != -1:
-                    os.fchown(fd, uid, gid)
+                    give(fd, uid, gid)
                 os.fchmod(fd, mode)
     return open_in_root(root_fd, path or "/", os.O_PATH | os.O_DIRECTORY), made
 

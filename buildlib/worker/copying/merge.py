@@ -10,6 +10,7 @@ from buildlib.errors import StoreError
 from buildlib.layer import whiteout, xattrs
 from buildlib.layer.merged import Merged
 from buildlib.layer.remove import remove
+from buildlib.linux import owners
 from buildlib.worker.copying.walk import DIRECTORY, MAX_DEPTH
 
 TYPE_CHECKING = False
@@ -52,6 +53,9 @@ def _directory(source: int, target: int, below: Merged | None, userxattr: bool, 
         else:
             _clear(target, name)
             os.link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+            meant = owners.told_at(info, source, name)
+            if stat.S_ISLNK(info.st_mode) and meant is not info:  # the note of it stands in its directory
+                owners.give_link(name, target, meant.st_uid, meant.st_gid, info.st_mtime_ns)
     _describe(source, target)
 
 
@@ -95,8 +99,8 @@ def _lstat(target: int, name: str) -> os.stat_result | None:
 
 def _describe(source: int, target: int) -> None:
     """Give the directory the owner, mode, attributes and times of the one that comes on top."""
-    info = os.fstat(source)
-    os.fchown(target, info.st_uid, info.st_gid)
+    info = owners.told(os.fstat(source), source)
+    owners.give(target, info.st_uid, info.st_gid)
     os.fchmod(target, stat.S_IMODE(info.st_mode))
     wanted = dict(xattrs.travelling(source, xattrs.names(source)))
     for name in xattrs.names(target):

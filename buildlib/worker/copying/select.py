@@ -7,6 +7,7 @@ import posixpath
 import stat
 
 from buildlib.errors import CopyError, UsageError
+from buildlib.linux import owners
 from buildlib.linux.beneath import open_in_root
 from buildlib.oci.value import NamedTuple
 from buildlib.patterns import IgnorePatterns, go_match, has_wildcard
@@ -150,6 +151,7 @@ class Origin:
             holder = open_in_root(self.fd, posixpath.dirname(real) or ".", os.O_RDONLY | os.O_DIRECTORY)
             entry = posixpath.basename(real)
             info = os.stat(entry, dir_fd=holder, follow_symlinks=False) if entry else os.fstat(holder)
+            info = owners.told_at(info, holder, entry or ".")
             if not stat.S_ISDIR(info.st_mode):
                 if any(self.ignore.matches(seen) for seen in (path, real)) or must_match:
                     os.close(holder)

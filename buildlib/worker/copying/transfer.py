@@ -9,6 +9,7 @@ import os
 import stat
 
 from buildlib.errors import CopyError, from_os_error
+from buildlib.linux import owners
 from buildlib.linux.beneath import open_in_root
 from buildlib.worker.copying.digest import (
     BLOCK,
@@ -91,7 +92,7 @@ class Transfer:
             fd = self._create(at, called, bits, place)
             try:
                 _write(fd, content)
-                os.fchown(fd, *(self.effect.owner or (0, 0)))
+                owners.give(fd, *(self.effect.owner or (0, 0)))
                 os.fchmod(fd, bits)
             finally:
                 os.close(fd)
@@ -291,12 +292,10 @@ class Transfer:
             self._clear(at, called, place)
             if stat.S_ISLNK(info.st_mode):
                 os.symlink(target, called, dir_fd=at)
+                owners.give_link(called, at, *self.effect.ids(info), self.effect.times(info)[1])
             else:
-                os.mknod(called, stat.S_IFMT(info.st_mode) | 0o600, info.st_rdev, dir_fd=at)
-            os.chown(called, *self.effect.ids(info), dir_fd=at, follow_symlinks=False)
-            if not stat.S_ISLNK(info.st_mode):
-                # No link can stand here: the name was made a moment ago in a directory that nobody else has.
-                os.chmod(called, self.effect.mode(info.st_mode), dir_fd=at)
+                mode = stat.S_IFMT(info.st_mode) | self.effect.mode(info.st_mode)
+                owners.make_special(called, at, mode, info.st_rdev, *self.effect.ids(info))
             os.utime(called, ns=self.effect.times(info), dir_fd=at, follow_symlinks=False)
 
     def _finish(
@@ -305,7 +304,7 @@ class Transfer:
         """Owner, mode, attributes, times. ``owned``, ``moded``: a new file has 0:0 and its mode already."""
         ids = self.effect.ids(info)
         if not owned or ids != (0, 0):
-            os.fchown(fd, *ids)
+            owners.give(fd, *ids)
             moded = moded and ids == (0, 0)
         if not moded:
             os.fchmod(fd, self.effect.mode(info.st_mode))

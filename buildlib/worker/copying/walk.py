@@ -6,6 +6,7 @@ import os
 import stat
 
 from buildlib.errors import CopyError
+from buildlib.linux import owners
 from buildlib.oci.value import NamedTuple
 
 TYPE_CHECKING = False
@@ -125,7 +126,7 @@ def _step(frames: list[_Frame], frame: _Frame, path: str, filter: Filter, skip: 
     if filter.rules:
         verdicts = filter.below(verdicts, path)
         excluded = any(verdict.excluded for verdict in verdicts)
-    info = entry.stat(follow_symlinks=False)
+    info = owners.told_at(entry.stat(follow_symlinks=False), frame.fd, entry.name)
     if stat.S_ISDIR(info.st_mode):
         if (info.st_dev, info.st_ino) in skip or (excluded and filter.may_prune(path, verdicts)):
             return
@@ -133,7 +134,7 @@ def _step(frames: list[_Frame], frame: _Frame, path: str, filter: Filter, skip: 
             raise CopyError(f"{path[:200]}…: directories are nested deeper than {MAX_DEPTH}", path=path)
         fd = os.open(entry.name, DIRECTORY, dir_fd=frame.fd)
         try:
-            child = _Frame(fd, entry.name, path, os.fstat(fd), verdicts)
+            child = _Frame(fd, entry.name, path, owners.told(os.fstat(fd), fd), verdicts)
         except BaseException:
             os.close(fd)
             raise

@@ -9,6 +9,7 @@ import os
 from contextlib import suppress
 
 from buildlib.errors import NotFound
+from buildlib.linux import owners
 from buildlib.linux.beneath import open_in_root
 from buildlib.worker.running.scratch import half_made
 
@@ -61,8 +62,12 @@ def _make(space: Workspace, cache: Cache, path: str) -> None:
     if cache.source is not None:
         _seed(space, cache, fresh)
     else:
-        os.chown(fresh, cache.uid, cache.gid)
-        os.chmod(fresh, cache.mode)
+        fd = os.open(fresh, _DIRECTORY)
+        try:
+            owners.offer(fd, cache.uid, cache.gid)
+            os.fchmod(fd, cache.mode)
+        finally:
+            os.close(fd)
     _appear(fresh, path)
 
 
@@ -104,12 +109,13 @@ def _seed(space: Workspace, cache: Cache, fresh: str) -> None:
     finally:
         os.close(root)
     try:
-        _copy(fd, fresh)
+        copy_into(fd, fresh)
     finally:
         os.close(fd)
 
 
-def _copy(source: int, fresh: str) -> None:
+def copy_into(source: int, fresh: str) -> None:
+    """All that is in the open directory ``source``, and its attributes, into the folder ``fresh``."""
     from buildlib.worker.copying.effect import Effect
     from buildlib.worker.copying.place import Place
     from buildlib.worker.copying.transfer import Transfer
@@ -121,7 +127,7 @@ def _copy(source: int, fresh: str) -> None:
         transfer = Transfer(Place(into), Effect(owner=None), None)
         transfer.contents(walk(source, Filter()), into, "")
         info = os.fstat(source)
-        os.fchown(into, info.st_uid, info.st_gid)
+        owners.offer(into, info.st_uid, info.st_gid)
         os.fchmod(into, info.st_mode & 0o7777)
     finally:
         os.close(into)

@@ -10,7 +10,7 @@ import os
 import stat
 
 from buildlib.errors import NotFound, SandboxError, UsageError
-from buildlib.linux import mount
+from buildlib.linux import mount, owners
 from buildlib.linux.beneath import open_in_root
 from buildlib.worker.running import caches, request
 
@@ -96,7 +96,7 @@ def write_file(path: str, data: bytes, mode: int, uid: int = 0, gid: int = 0) ->
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(fd, "wb") as file:
         file.write(data)
-        os.fchown(fd, uid, gid)
+        owners.offer(fd, uid, gid)
         os.fchmod(fd, mode)
 
 

@@ -43,7 +43,8 @@ DOCKERFILES = {
 
 OWNERS = """
     FROM base
-    RUN echo x > /x && chown app:video /x && chmod 2750 /x && ln -s x /l && chown -h 5:6 /l && chown -R app /home/app
+    RUN mkdir /home/app && chown -R app /home/app && echo x > /x && chown app:video /x && chmod 2750 /x
+    RUN ln -s x /l && chown -h 5:6 /l && chown 7:8 /var/tmp
     USER app
     RUN id > /home/app/id && mkdir /home/app/d
     """
@@ -59,7 +60,8 @@ with buildlib.open_store(root) as store:
     with store.from_image(f"tarball:{busybox}") as container:
         container.commit("localhost/base:latest", timestamp=0)
     texts = {name: Path(context, f"{name}.dockerfile").read_text() for name in names}
-    print(json.dumps({name: build(store, context, text, None, {"timestamp": 0}).digest for name, text in texts.items()}))
+    flags = {"timestamp": 0}
+    print(json.dumps({name: build(store, context, text, None, flags).digest for name, text in texts.items()}))
 """
 
 
@@ -91,3 +93,8 @@ def test_root_and_a_user_build_the_same(person: Person, place: Path, busybox: st
     names = (*DOCKERFILES, "owners")
     expected = built_by_root(place, busybox, context, *names)
     assert person.python(BUILD, f"{person.home}/store", busybox, str(context), *names) == expected
+
+
+def test_one_id_is_enough_for_files(single: Person, place: Path, busybox: str, context: Path) -> None:
+    expected = built_by_root(place, busybox, context, *DOCKERFILES)
+    assert single.python(BUILD, f"{single.home}/store", busybox, str(context), *DOCKERFILES) == expected
