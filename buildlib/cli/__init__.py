@@ -20,6 +20,7 @@ MODULES = {
     "cache": "cache",
     "check": "check",
     "commit": "commit",
+    "completion": "completion",
     "config": "config",
     "containers": "containers",
     "copy": "copy",
