@@ -114,7 +114,7 @@ def _perform(mount: Mount, place: str, active: Active, *, lasting: bool) -> None
         _serve(place, Stacked.of(options.rest), active, options.attributes, lasting=lasting)
     elif mount.type == "copy":
         stack = Stacked.of(options.rest)
-        own = f"{stack.work}/{os.getpid()}.{start_time(os.getpid())}.{os.urandom(4).hex()}"
+        own = passing(stack.work or "")
         kernel.bind(active.put_together(stack, own), place, attributes=options.attributes)
     else:
         fd = kernel.new_mount(mount.type, options.rest, attributes=options.attributes, source=mount.source)
@@ -122,6 +122,15 @@ def _perform(mount: Mount, place: str, active: Active, *, lasting: bool) -> None
             kernel.move_mount(fd, place)
         finally:
             os.close(fd)
+
+
+def passing(folder: str) -> str:
+    """A new folder whose name says that it is ours, so that it is swept when we are dead; see buildlib.content."""
+    # In a pid namespace of our own getpid() is 1; /proc is that of the host.
+    pid = int(os.readlink("/proc/self"))
+    path = f"{folder}/{pid}.{start_time(pid)}.{int.from_bytes(os.urandom(6))}"
+    os.mkdir(path, 0o700)
+    return path
 
 
 def _serve(place: str, stack: Stacked, active: Active, attributes: int, *, lasting: bool) -> None:

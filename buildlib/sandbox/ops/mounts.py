@@ -193,9 +193,13 @@ class PivotRoot:
 
     def execute(self) -> None:
         """pivot_root(2), "." over ".": the old root then lies on the new one and is unmounted from there."""
-        # From here on an import would run a file of the image, as root and outside of all limits.
-        sys.meta_path.clear()
+        forget_modules()
         os.chdir(self.rootfs)
         mount.pivot_root(".", ".")
         mount.umount(".", mount.MNT_DETACH)
         os.chdir("/")
+
+
+def forget_modules() -> None:
+    """Import nothing from here on: it would be a file of the image, run as root and outside of all limits."""
+    sys.meta_path.clear()

@@ -32,6 +32,17 @@ class Tree:
         self._before: Entries | None = None
         self._since = 0
 
+    @classmethod
+    def kept(cls, folder: str, *, userxattr: bool) -> Tree | None:
+        """The one that there is in the folder of a container, as it was last; None if there is none."""
+        found = index.load(f"{folder}/{INDEX}")
+        if found is None:
+            return None
+        *layers, _ = (path for path, _ in found[1]["layers"])
+        tree = cls(layers[::-1], f"{folder}/upper", userxattr=userxattr)
+        tree._before, tree._since = found[0], found[1]["since"]
+        return tree
+
     @property
     def is_ready(self) -> bool:
         """Whether it is there and shows these layers."""
@@ -109,8 +120,7 @@ class Tree:
 
 
 def show(lowers: Sequence[str], place: str) -> None:
-    """Put ``lowers`` (topmost first) together in the new folder ``place``, for reading only: most are hard links."""
-    os.mkdir(place, 0o700)
+    """Put ``lowers`` (topmost first) together in the empty folder ``place``, for reading only: most are hard links."""
     fresh = True
     for layer in reversed(lowers):
         grow(os.fsencode(place), os.fsencode(layer), link=True, fresh=fresh)

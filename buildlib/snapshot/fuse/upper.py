@@ -136,9 +136,11 @@ class Upper(Stack):
         """Give a file one more name."""
         source = self.copy_up(node)
         path = self.place(directory, name)
-        # Through a descriptor's name only linkat(2) with AT_SYMLINK_FOLLOW goes.
-        os.link(source, path, follow_symlinks=node.orphan >= 0)
-        if node.orphan >= 0:
+        if node.orphan < 0:
+            os.link(source, path, follow_symlinks=False)
+        else:
+            # Python follows links, as that of a descriptor is one, only together with a descriptor (linkat(2)).
+            os.link(source, path, src_dir_fd=node.orphan, follow_symlinks=True)
             os.close(node.orphan)
             node.orphan = -1
         node.links.append((directory, name))

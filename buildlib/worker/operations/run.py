@@ -7,7 +7,7 @@ import stat
 
 from buildlib.errors import UsageError
 from buildlib.oci.mount import Mount
-from buildlib.oci.runtime import Process, RuntimeSpec, User
+from buildlib.oci.runtime import Linux, Process, RuntimeSpec, User
 from buildlib.oci.value import evolve
 from buildlib.sandbox.ops.stay import Stay
 from buildlib.sandbox.plan import DETACHED, plan
@@ -53,6 +53,8 @@ def run(store: str, args: dict[str, Any], fds: Sequence[int]) -> Command:
         *(request.parse(bind, workdir) for bind in args.get("binds") or ()),
     ]
     space = Workspace(store).__enter__()  # it ends with this process
+    if not space.mounting:
+        return _bare(space, args, evolve(spec, process=evolve(process, cwd=workdir)), binds, fds)
     scratch = Scratch(store, userxattr=space.snapshotter.userxattr)
     sources = Sources(space, scratch)
     opened = [(bind.target, sources.open(bind)) for bind in binds]
@@ -66,22 +68,58 @@ def run(store: str, args: dict[str, Any], fds: Sequence[int]) -> Command:
         process=evolve(_with_user(process, tree, args.get("user"), args.get("groups") or ()), cwd=workdir),
         mounts=(*spec.mounts, *(Mount(DETACHED, str(fd), target) for target, fd in opened)),
     )
-    after = {"key": args["key"], "parents": args["parents"], "made": made, "scratch": scratch.used and scratch.path}
+    group = _group_of(spec)
+    after = {
+        "key": args["key"],
+        "parents": args["parents"],
+        "made": made,
+        "folders": [*([scratch.path] if scratch.used else ()), *space.passing],
+        "group": group,
+    }
     return Command(
-        _ops(spec, tree, space),
+        _ops(spec, tree, space, group),
         (fds[0], fds[1], fds[2]),
         args.get("timeout"),
         sources.locks,
-        after if made or scratch.used else None,
+        after if made or scratch.used or group or current().driver == "copy" else None,
     )
 
 
-def _ops(spec: RuntimeSpec, tree: str, space: Workspace) -> Sequence[Op]:
+def _bare(
+    space: Workspace, args: dict[str, Any], spec: RuntimeSpec, binds: Sequence[request.Any_], fds: Sequence[int]
+) -> Command:
+    """Where nothing can be mounted: see :mod:`~buildlib.worker.running.bare`."""
+    from buildlib.linux.caps import get_permitted
+    from buildlib.sandbox.chroot import plan_chroot
+    from buildlib.worker.running.bare import Room
+
+    tree = space.container(args["key"], args["parents"])
+    process = _with_user(spec.process or Process(), tree, args.get("user"), args.get("groups") or ())
+    ops = plan_chroot(evolve(spec, process=process), tree, get_permitted())
+    room = Room(space, tree)
+    room.furnish(binds)
+    after = {"key": args["key"], "parents": args["parents"], "made": [], "folders": [space.path]}
+    stay = Stay(False, room.leave)
+    return Command((stay, *ops), (fds[0], fds[1], fds[2]), args.get("timeout"), room.locks, after)
+
+
+def _ops(spec: RuntimeSpec, tree: str, space: Workspace, group: dict[str, str] | None) -> Sequence[Op]:
     if not current().stays:
-        return plan(spec, tree, own_init=True, mounted=True)
+        return plan(spec, tree, own_init=True, mounted=True, cgroup=group)
     # In a mount namespace of its own, so that ours still has what is to be unmounted when the command is dead.
-    stay = Stay(True, space.close, space.servers)
-    return (stay, *plan(spec, tree, own_init=True))
+    own_pids = current().isolation != "chroot"
+    if not own_pids:
+        spec = evolve(spec, hostname="", linux=evolve(spec.linux or Linux(), namespaces=()))
+    return (Stay(own_pids, space.close, space.servers), *plan(spec, tree, own_init=own_pids, cgroup=group))
+
+
+def _group_of(spec: RuntimeSpec) -> dict[str, str] | None:
+    """The directories of the run's own control group, where the spec limits something."""
+    if not spec.linux or not spec.linux.resources:
+        return None
+    from buildlib.worker.running.limits import limit
+
+    return limit(spec)
 
 
 def _file(path: str, text: str) -> request.File:

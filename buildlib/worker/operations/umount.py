@@ -7,6 +7,9 @@ import os
 
 from buildlib.errors import StoreBusy, from_os_error
 from buildlib.linux import mount as kernel
+from buildlib.snapshot.copy.tree import Tree
+from buildlib.worker.birth import in_user_namespace
+from buildlib.worker.tier import current
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +27,10 @@ def umount(root: str, args: dict[str, Any], fds: Sequence[int]) -> dict[str, Any
         while os.path.lexists(target) and kernel.is_mount_point(target):
             kernel.umount(target, kernel.UMOUNT_NOFOLLOW)
         os.rmdir(target)
+        if current().driver == "copy":
+            tree = Tree.kept(os.path.dirname(target), userxattr=in_user_namespace())
+            if tree is not None:
+                tree.harvest()
     except FileNotFoundError:
         pass
     except OSError as error:

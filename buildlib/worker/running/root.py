@@ -5,8 +5,8 @@ Places that the image lacks come from throw-away lower directories. Three cases,
 1. *Below* the layers lies a tree with every target. What the layers have wins over it, so it needs no attributes.
 2. Where a link leads elsewhere, or a layer hides what is below (whiteout, opaque directory), the places that are still
    missing are made *above* the layers, each folder on the way as the tree shows it.
-3. What the upper itself hides, or a container that is mounted for all to see and so can't be stacked anew, gets its
-   places made in the tree, and taken away after the run.
+3. What the upper itself hides, or a container that is mounted for all to see and so can't be stacked anew, or whose
+   tree is a copy of the layers, gets its places made in the tree, and taken away after the run.
 """
 
 from __future__ import annotations
@@ -43,10 +43,13 @@ def prepare(
     Returns its path, and what :func:`clear` has to be told after the run: nothing but in the third case.
     """
     places = targets_in_the_root(targets)
-    below = space.place()
-    _furnish(below, places)
-    mounts = space.snapshotter.mounts(key, parents, (below,))
-    shared = merged(mounts) is not None
+    if space.snapshotter.kind == "copy":
+        mounts, shared = space.snapshotter.mounts(key, parents), True
+    else:
+        below = space.place()
+        _furnish(below, places)
+        mounts = space.snapshotter.mounts(key, parents, (below,))
+        shared = merged(mounts) is not None
     tree = space.show(mounts)
     lacking = _lacking(tree, places)
     if lacking and not shared:
@@ -60,7 +63,8 @@ def prepare(
     with _root(tree) as root:
         try:
             for spots, directory in lacking:
-                if spots:  # else one of the others has made it meanwhile
+                spots = _missing(root, spots[-1]) if spots else []  # one of the others may have made some meanwhile
+                if spots:
                     made.append(_make_for_now(root, spots, directory))
         except OSError as error:
             _clear(root, made)
@@ -73,6 +77,7 @@ def clear(space: Workspace, key: str, parents: Sequence[str], made: Sequence[dic
     """Take away the mount points that :func:`prepare` made in the tree, as far as the run has left them alone."""
     with _root(space.container(key, parents)) as root:
         _clear(root, made)
+    space.forgive(os.path.dirname(place["spots"][0]) for place in made)
 
 
 def targets_in_the_root(targets: Sequence[Target]) -> list[Target]:

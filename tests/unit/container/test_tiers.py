@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.root
 
-TIERS = [("overlay", "oci"), ("fuse", "oci")]
+TIERS = [("overlay", "oci"), ("fuse", "oci"), ("copy", "oci"), ("copy", "chroot"), ("overlay", "chroot")]
 
 
 @pytest.fixture(params=TIERS, ids="-".join)
