@@ -83,7 +83,7 @@ class Cgroup:
 
     @classmethod
     def at(cls, path: str, controllers: Iterable[str] | None = None) -> Cgroup:
-        """The group ``path`` in every hierarchy (or in those of ``controllers``), v2's always among them.
+        """The group ``path`` in every hierarchy, or in those that have ``controllers``.
 
         An absolute path starts at the mounts; a relative one below the groups in which this process is. Nothing is
         made. Raises :class:`SandboxError` where no control groups are mounted.
@@ -92,8 +92,10 @@ class Cgroup:
         found = mounted()
         paths = {}
         for hierarchy in found:
-            if hierarchy.names == (UNIFIED,) or wanted is None or wanted & set(hierarchy.names):
+            if wanted is None or wanted & set(hierarchy.names):
                 paths.update(dict.fromkeys(hierarchy.names, hierarchy.place(path)))
+            elif hierarchy.names == (UNIFIED,) and wanted - paths.keys():
+                paths[UNIFIED] = hierarchy.place(path)  # the last one: it has what those of v1 have not
         if not paths:
             raise SandboxError("linux.resources: no control groups are mounted", hint="mount cgroup2 at /sys/fs/cgroup")
         return cls(paths)
