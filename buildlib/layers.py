@@ -226,16 +226,17 @@ class Layers:
             raise gone(layer)
         return dict(zip(("layer", "timestamp", "clamp"), row, strict=True))
 
-    def diff_ids(self, layers: Iterable[str]) -> tuple[Digest, ...]:
+    def diff_ids(self, layers: Sequence[str]) -> tuple[Digest, ...]:
         """The DiffID of each layer, measured where that is still to be done (all of them at once)."""
         from buildlib.oci import Digest
 
-        layers = list(layers)
-        for layer in layers:
-            self.measure(layer)
-        return tuple(Digest(self.measured(layer).diff_id) for layer in layers)
+        known = {layer: self._measurements.known(layer)[0] for layer in layers}
+        for layer, diff_id in known.items():
+            if diff_id is None:
+                self.measure(layer)
+        return tuple(Digest(known[layer] or self.measured(layer).diff_id) for layer in layers)
 
-    def chain(self, layers: Iterable[str]) -> Digest | None:
+    def chain(self, layers: Sequence[str]) -> Digest | None:
         """The ChainID of a stack, base first; None of an empty one."""
         from buildlib.oci import chain_id
 

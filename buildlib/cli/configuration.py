@@ -6,6 +6,7 @@ Read are those keys of the table ``[containers]`` that mean something here; see 
 from __future__ import annotations
 
 import os
+from functools import cache
 
 from buildlib.errors import FormatError
 
@@ -71,16 +72,21 @@ def settings() -> dict[str, Any]:
                 text = file.read()
         except OSError:
             continue
-        if not _says_something(text):
-            continue
-        import tomllib
-
-        try:
-            table = tomllib.loads(text).get("containers", {})
-        except tomllib.TOMLDecodeError as error:
-            raise FormatError(f"{path}: {error}") from None
-        merged.update({key: table[key] for key in KEYS if key in table})
+        merged.update(_settings_in(path, text))
     return merged
+
+
+@cache
+def _settings_in(path: str, text: str) -> dict[str, Any]:
+    if not _says_something(text):
+        return {}
+    import tomllib
+
+    try:
+        table = tomllib.loads(text).get("containers", {})
+    except tomllib.TOMLDecodeError as error:
+        raise FormatError(f"{path}: {error}") from None
+    return {key: table[key] for key in KEYS if key in table}
 
 
 def _says_something(text: str) -> bool:

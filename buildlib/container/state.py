@@ -99,7 +99,7 @@ class State:
         values = {name: getattr(self, name) for name in _PLAIN}
         values["config"] = document.write(self.config)
         values["history"] = [entry.to_list() for entry in self.history]
-        return json.dumps(values, separators=(",", ":"))
+        return _JSON.encode(values)
 
     @classmethod
     def decode(cls, text: str) -> State:
@@ -110,5 +110,7 @@ class State:
         values["calls"] = tuple(values["calls"]) if values.get("calls") is not None else None
         return cls(**values)
 
+
+_JSON = json.JSONEncoder(separators=(",", ":"))
 
 _PLAIN = tuple(f.name for f in fields(State) if f.name not in ("config", "history"))
