@@ -1,4 +1,4 @@
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint fuzz bench docs clean
 
 demo: ## set up, build examples/quickstart in both ways, run it
 	@.ci/setup demo && .ci/demo
@@ -6,6 +6,8 @@ test: ## set up, lint, check types, run all tests
 	@.ci/setup test && .ci/test
 lint: ## ruff and mypy alone
 	@.ci/setup test && .venv/bin/ruff check . && .venv/bin/mypy
+fuzz: ## coverage-guided, FUZZ_SECONDS (60) long: what reads Dockerfiles raises nothing but its own error
+	@.ci/setup test && .ci/fuzz
 bench: ## side by side with buildah; as root, on a fresh file system
 	@.ci/setup bench && .venv-bench/bin/python -m bench
 docs: ## write the command reference in README.md anew
