@@ -15,13 +15,15 @@ from bud.emit import script
 from bud.errors import DockerfileError, StepFailed
 from bud.explain import explain
 from bud.progress import Progress
-from buildlib import ManifestList, Platform, can_run
+from buildlib import Access, ManifestList, Platform, can_run
 from buildlib.linux.mount import mount, umount
+from buildlib.store import Store
+from buildlib.testing import serve_registry
+
+from .conftest import Builder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from .conftest import Builder
 
 pytestmark = pytest.mark.root
 
@@ -112,6 +114,36 @@ def test_a_base_that_is_an_index_gives_each_platform_its_image(bud: Builder) -> 
     bud.store.create_manifest_list("localhost/base", bases)
     index = made(bud, "FROM localhost/base\nCOPY --chmod=600 <<x /x\nx\n", HOST, OTHERS[0])
     assert [bud.read(image, "/which") for image in index.images] == [HOST, OTHERS[0]]
+
+
+def test_a_base_in_a_registry_is_fetched_for_all_platforms_once(
+    bud: Builder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bases = []
+    for text in (HOST, *OTHERS):
+        with bud.store.from_image("scratch") as container:
+            container.copy(dest="/", contents={"which": text})
+            container.config(architecture=Platform.parse(text).architecture)
+            bases.append(container.commit())
+    with serve_registry() as registry, Store.open(str(tmp_path / "other")) as store:
+        access = Access.from_environment({}, 0, tls_verify=False)
+        base, app = f"{registry.host}/base:1", f"{registry.host}/app:1"
+        bud.store.create_manifest_list(base, bases).push(access=access)
+        other = Builder(store, bud.context)
+        text = f"FROM {base}\nCOPY --chmod=600 <<x /x\nx\nFROM {base}\nCOPY --from=0 /x /\n"
+        words = [f"--root={store.root}", "--progress=plain", f"--platform={HOST},{OTHERS[0]}", "-t", app]
+        words += ["--tls-verify=false", "--push"]
+        other.file("Dockerfile", text)
+        assert main([*words, str(bud.context)]) == 0
+        pushed = store.manifest_list(app)
+        assert list(registry.repository("app").tags) == ["1"]
+        assert [str(image.platform) for image in store.manifest_list(base).images] == [HOST, OTHERS[0]]
+        assert [other.read(image, "/which") for image in pushed.images] == [HOST, OTHERS[0]]
+        with Store.open(str(tmp_path / "third")) as third:
+            assert str(third.pull(app, platform=Platform.parse(OTHERS[0]), access=access).platform) == OTHERS[0]
+    capsys.readouterr()
+    assert main([*words[:-1], str(bud.context)]) == 0  # the registry is gone, and nobody asks for it
+    assert capsys.readouterr().err.count(" CACHED") == 4
 
 
 def test_a_platform_whose_programs_can_not_be_executed_stops_all(bud: Builder) -> None:
