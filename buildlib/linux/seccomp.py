@@ -7,8 +7,12 @@ import errno
 import os
 
 from buildlib.linux.libc import syscall
+from buildlib.linux.syscalls import machine
 
-_NUMBERS = {"x86_64": 317, "aarch64": 277, "riscv64": 277, "loongarch64": 277, "ppc64le": 358, "s390x": 348}
+_NUMBERS = {
+    "x86_64": 317, "x86": 354, "aarch64": 277, "arm": 383, "riscv64": 277, "loongarch64": 277, "ppc64le": 358,
+    "s390x": 348,
+}  # fmt: skip
 _SET_MODE_FILTER = 1
 
 FLAGS = {
@@ -33,7 +37,7 @@ def install(program: bytes, flags: int = 0) -> int:
     With FLAG_NEW_LISTENER the descriptor of the listener is returned. It needs CAP_SYS_ADMIN or no_new_privs. Raises
     ``OSError``.
     """
-    number = _NUMBERS.get(os.uname().machine)
+    number = _NUMBERS.get(machine())
     if number is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), "seccomp")
     return syscall(number, _SET_MODE_FILTER, flags, ctypes.byref(_Program(len(program) // 8, program)), path="seccomp")

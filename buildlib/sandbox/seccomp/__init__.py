@@ -31,6 +31,14 @@ class Filter:
 _made: dict[tuple[str, frozenset[str]], Filter] = {}
 
 
+def prepare(capabilities: Collection[str]) -> None:
+    """Make our filter for ``capabilities`` now, where its machine is known; later it costs nothing."""
+    from buildlib.linux.syscalls import AUDIT, machine
+
+    if machine() in AUDIT:
+        make(DEFAULT, capabilities)
+
+
 def make(given: Mapping[str, Any], capabilities: Collection[str]) -> Filter:
     """The filter for ``linux.seccomp`` (or a profile) and the capabilities of the command; ours are made once.
 

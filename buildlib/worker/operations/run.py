@@ -9,13 +9,15 @@ from buildlib.errors import UsageError
 from buildlib.oci.mount import Mount
 from buildlib.oci.runtime import Linux, Process, RuntimeSpec, User
 from buildlib.oci.value import evolve
+from buildlib.sandbox import seccomp
+from buildlib.sandbox.defaults import CAPABILITIES
 from buildlib.sandbox.ops.stay import Stay
 from buildlib.sandbox.plan import DETACHED, plan
 from buildlib.sandbox.rootless import adapt
 from buildlib.sandbox.user import resolve_user
 from buildlib.worker.birth import mapped_ids
 from buildlib.worker.request import Command
-from buildlib.worker.running import request, root
+from buildlib.worker.running import ids, request, root
 from buildlib.worker.running.scratch import Scratch
 from buildlib.worker.running.sources import Sources
 from buildlib.worker.tier import current
@@ -142,6 +144,8 @@ def _with_user(process: Process, tree: str, words: str | None, more: Sequence[st
         added = [gid for word in more for gid in _group(fd, word)]
     finally:
         os.close(fd)
+    if mapped_ids() is not None:
+        ids.require(found.uid, found.gid)
     if words is not None:
         # The primary group is one of the supplementary ones, too, so that no setgid program sheds it (CVE-2022-36109).
         groups = tuple(dict.fromkeys((found.gid, *found.additional_gids, *added)))
@@ -155,3 +159,7 @@ def _with_user(process: Process, tree: str, words: str | None, more: Sequence[st
 def _group(root_fd: int, word: str) -> list[int]:
     """The number of a group of the container; "keep-groups" means those that this process is in."""
     return os.getgroups() if word == "keep-groups" else [resolve_user(root_fd, f"0:{word}").gid]
+
+
+# The server imports this module before it forks the child of a run, so that what is made here is made once for all.
+seccomp.prepare(CAPABILITIES)
