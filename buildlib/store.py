@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from buildlib.garbage import Collected
     from buildlib.image import Image
     from buildlib.layers import Layers
+    from buildlib.linux.probe import Facts
     from buildlib.manifest_list import ManifestList
     from buildlib.oci import Descriptor, Platform
     from buildlib.repush import There
@@ -160,6 +161,12 @@ class Store:
                 if self._choice.fresh and self._choice.losses and self._notice is not None:
                     self._notice(self._choice)
             return self._choice
+
+    def machine(self) -> Facts:
+        """What this machine allows this process, measured now."""
+        from buildlib.tier import known_facts
+
+        return known_facts(self.root, again=True)[0]
 
     @property
     def mounter(self) -> int | None:

@@ -29,8 +29,6 @@ ORDINARY = frozenset(("ext4", "xfs", "btrfs", "tmpfs", "f2fs", "zfs", "bcachefs"
 FILE = "machine.json"
 """In the store: the facts, and what they were true of."""
 
-MORE_IDS = "sudo apt-get install uidmap; sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
-
 
 class Choice(NamedTuple):
     """A tier, and what is lost by it: sentences, each with what is in the way."""
@@ -71,7 +69,7 @@ def decide(facts: Facts, driver: str | None = None, isolation: str | None = None
         ids, strongest = ("single" if facts.subordinate_ids else "range"), "rootless"
         if facts.subordinate_ids:
             losses.append(f"one user id only, for {facts.subordinate_ids}: other owners are recorded and not set")
-            hint = MORE_IDS.format(user=_user())
+            hint = _more_ids(facts)
     elif not facts.privileged:
         losses.append(f"no namespaces, for a user namespace can't be had ({facts.user_namespace}): no RUN is shut in")
         hint = _allow_user_namespaces(facts)
@@ -120,10 +118,15 @@ def _allow_user_namespaces(facts: Facts) -> str:
     return "in a container, give it `--security-opt seccomp=unconfined`" if facts.confined else ""
 
 
-def _user() -> str:
-    from buildlib.linux.subids import user_name
+def _more_ids(facts: Facts) -> str:
+    """The command that gives this user subordinate ids, or the use of them."""
+    from buildlib.linux import subids
 
-    return user_name(os.geteuid()) or str(os.geteuid())
+    if "not installed" in facts.subordinate_ids:
+        return "sudo apt-get install uidmap"
+    if not facts.subordinate_ids.startswith("/etc/"):
+        return ""
+    return subids.command_for_more(os.geteuid())
 
 
 # --- facts ------------------------------------------------------------------------------------------------------------

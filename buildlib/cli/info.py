@@ -23,7 +23,8 @@ VERB = Verb(
 
 def run(args: Arguments) -> int:
     """Print the facts as JSON or by a template."""
-    facts = {"host": _host(), "store": _store(args)}
+    tier, machine = _tier(args)
+    facts = {"host": {**_host(), "tier": tier, "machine": machine}, "store": _store(args, tier["driver"])}
     if args.debug:
         facts["debug"] = _program()
     if args.format:
@@ -61,7 +62,20 @@ def _host() -> dict[str, Any]:
     }
 
 
-def _store(args: Arguments) -> dict[str, Any]:
+def _tier(args: Arguments) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What containers live on here and what is lost by it; what the machine allows, measured now."""
+    from buildlib.cli.place import open_store
+
+    with open_store(args) as store:
+        machine = store.machine()
+        choice = store.tier
+    driver, isolation, ids = choice.tier
+    tier = {"driver": driver, "isolation": isolation, "ids": ids, "lost": list(choice.losses), "hint": choice.hint}
+    # A field is true where nothing is in the way, else it says what is.
+    return tier, {name: True if value == "" else value for name, value in machine._asdict().items()}
+
+
+def _store(args: Arguments, driver: str) -> dict[str, Any]:
     from buildlib.cli.place import open_database, store_root
 
     database = open_database(args)
@@ -69,7 +83,7 @@ def _store(args: Arguments) -> dict[str, Any]:
     containers, images = (database.row(f"SELECT count(*) FROM {t}")[0] if database else 0 for t in tables)  # noqa: S608
     return {
         "ContainerStore": {"number": containers},
-        "GraphDriverName": "overlay",
+        "GraphDriverName": driver,
         "GraphOptions": None,
         "GraphRoot": store_root(args),
         "ImageStore": {"number": images},

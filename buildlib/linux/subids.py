@@ -55,6 +55,29 @@ def parse(text: str, uid: int, name: str | None) -> tuple[tuple[int, int], ...]:
     return tuple(dict.fromkeys(found))
 
 
+def unused(count: int = 65536) -> int:
+    """The first id of a range that no line of either file touches, at 100000 or above, as useradd(8) chooses them."""
+    taken = []
+    for path in FILES:
+        for line in _text(path).splitlines():
+            _, _, rest = line.strip().partition(":")
+            first, _, number = rest.partition(":")
+            if first.isdigit() and number.isdigit():
+                taken.append((int(first), int(first) + int(number)))
+    start = 100_000
+    for begin, end in sorted(taken):
+        if begin < start + count and end > start:
+            start = end
+    return start
+
+
+def command_for_more(uid: int) -> str:
+    """What root has to run so that the user has subordinate ids."""
+    first = unused()
+    ids = f"{first}-{first + 65535}"
+    return f"sudo usermod --add-subuids {ids} --add-subgids {ids} {user_name(uid) or uid}"
+
+
 def _map(first: int, ranges: tuple[tuple[int, int], ...]) -> Map:
     lines, inside = [(0, first, 1)], 1
     for start, count in ranges:
