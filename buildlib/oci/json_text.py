@@ -24,11 +24,13 @@ def loads(text: str) -> Any:
     """The value of a JSON text, which has no NaN and no Infinity. Raises ``ValueError``."""
     try:
         value, end = _scan(text, len(text) - len(text.lstrip(_SPACE)))
-    except StopIteration as stop:
-        raise ValueError(f"Expecting value: char {stop.value}") from None
-    if text[end:].strip(_SPACE):
-        raise ValueError(f"Extra data: char {end}")
-    return value
+        if not text[end:].strip(_SPACE):
+            return value
+    except (StopIteration, SystemError):  # what the scanner does with an error where it finds no json.decoder
+        pass
+    import json
+
+    return json.loads(text, parse_constant=_no_constant)  # it says what is wrong, and where
 
 
 def dumps(value: object) -> str:
