@@ -26,7 +26,7 @@ def test_what_is_written_is_what_json_writes_and_reads_back(value: object) -> No
 
 @pytest.mark.parametrize("text", ["", "{", "[1,]", '{"a" 1}', "nul", "1 2", '"\x01"', "NaN", "-Infinity", '"\\q"'])
 def test_what_is_not_json_is_a_value_error(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         loads(text)
     code = f"from buildlib.oci.json_text import loads\ntry: loads({text!r})\nexcept ValueError: print('told')"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "told\n"

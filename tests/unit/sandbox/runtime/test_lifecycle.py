@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .conftest import alive, groups_of
+from .conftest import PROGRAM, START, alive, groups_of
 
 if TYPE_CHECKING:
     from .conftest import Bundle, Runtime
@@ -177,23 +176,15 @@ def test_descriptors_are_passed_on_where_that_is_asked_for_and_no_others(bundle:
     with (bundle.path / "given").open("w+") as given, (bundle.path / "secret").open("w") as secret:
         given.write("from outside\n")
         given.seek(0)
-        os.dup2(given.fileno(), 103)
-        os.dup2(secret.fileno(), 104)
-        shell = f"exec 3<&103 4>&104; exec {shlex.join(runtime_words(bundle))}"
-        done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, pass_fds=(103, 104))
-        os.close(103)
-        os.close(104)
+        passed = (given.fileno(), secret.fileno())
+        moving = f"import os; os.dup2({passed[0]}, 203); os.dup2({passed[1]}, 4); os.dup2(203, 3); os.close(203);"
+        words = ("--root", str(runtime.root), "run", "--preserve-fds", "1", "--bundle", str(bundle.path))
+        argv = [*PROGRAM[:-1], moving + START, *words, bundle.name()]
+        done = subprocess.run(argv, capture_output=True, text=True, pass_fds=passed)
     *listed, last = done.stdout.split("\n")[:-1]
     assert last == "from outside"
     assert set(listed) - {"10", "11"} == {"0", "1", "2", "3", "4"}, "the fourth is that of ls"
     assert "3 is not open" in runtime.fails("run", "--preserve-fds", "1", "--bundle", str(bundle.path), "x")
-
-
-def runtime_words(bundle: Bundle) -> list[str]:
-    from .conftest import PROGRAM
-
-    words = ["--root", str(bundle.runtime.root), "run", "--preserve-fds", "1", "--bundle", str(bundle.path)]
-    return [*PROGRAM, *words, bundle.name()]
 
 
 def test_containers_are_listed_and_their_processes(bundle: Bundle, runtime: Runtime) -> None:
@@ -232,5 +223,5 @@ def test_limits_are_changed_while_it_runs_and_what_it_uses_is_told(bundle: Bundl
 def test_without_pivot_the_root_is_moved(bundle: Bundle) -> None:
     done = bundle.sh("ls /; cd ..; ls; grep -c proc /proc/self/mountinfo").run("--no-pivot")
     assert done.returncode == 0
-    here, above = sorted(os.listdir(bundle.rootfs)), done.stdout.split()
+    here, above = sorted(path.name for path in bundle.rootfs.iterdir()), done.stdout.split()
     assert above[:-1] == [*here, *here]
