@@ -6,25 +6,8 @@ import posixpath
 import re
 from contextlib import suppress
 
+from bud import instructions
 from bud.golang import print_duration, print_list, quote_list
-from bud.instructions import (
-    Arg,
-    Cmd,
-    Copy,
-    Entrypoint,
-    Env,
-    Expose,
-    Healthcheck,
-    Label,
-    Maintainer,
-    Onbuild,
-    Run,
-    Shell,
-    StopSignal,
-    User,
-    Volume,
-    Workdir,
-)
 from bud.lines import parse_heredoc
 from bud.scope import DEFAULT_SHELL, Scope, as_json
 from bud.steps import ConfigStep, CopyStep, RunStep, WorkdirStep
@@ -51,8 +34,8 @@ class Context:
         scope: Scope,
         build_args: Mapping[str, str],
         global_args: Mapping[str, str],
-        origin_of: Callable[[Copy], Origin],
-        mounts_of: Callable[[Run, Scope], tuple[RunMount, ...]],
+        origin_of: Callable[[instructions.Copy], Origin],
+        mounts_of: Callable[[instructions.Run, Scope], tuple[RunMount, ...]],
     ) -> None:
         self.scope = scope
         self.build_args = build_args
@@ -70,7 +53,7 @@ def _config(at: Statement, created_by: str | None, *changes: tuple[str, object])
     return ConfigStep(at, changes, None if created_by is None else as_json(created_by))
 
 
-def _arg(arg: Arg, context: Context) -> Step:
+def _arg(arg: instructions.Arg, context: Context) -> Step:
     shown = []
     for name, default in arg.pairs:
         value = default
@@ -85,7 +68,7 @@ def _arg(arg: Arg, context: Context) -> Step:
     return _config(arg.at, "ARG " + " ".join(shown))
 
 
-def _pairs(instruction: Env | Label, scope: Scope) -> list[tuple[str, str]]:
+def _pairs(instruction: instructions.Env | instructions.Label, scope: Scope) -> list[tuple[str, str]]:
     # All of them see the variables as they were before this instruction.
     pairs = []
     for written, text in instruction.pairs:
@@ -96,7 +79,7 @@ def _pairs(instruction: Env | Label, scope: Scope) -> list[tuple[str, str]]:
     return pairs
 
 
-def _env(env: Env, context: Context) -> Step:
+def _env(env: instructions.Env, context: Context) -> Step:
     pairs = _pairs(env, context.scope)
     for name, value in pairs:
         context.scope.set_env(name, value)
@@ -104,7 +87,7 @@ def _env(env: Env, context: Context) -> Step:
     return _config(env.at, "ENV " + " ".join(f"{name}={value}" for name, value in pairs), ("env", safe))
 
 
-def _label(label: Label, context: Context) -> Step:
+def _label(label: instructions.Label, context: Context) -> Step:
     pairs = _pairs(label, context.scope)
     safe = tuple((as_json(name), as_json(value)) for name, value in pairs)
     return _config(label.at, "LABEL " + " ".join(f"{name}={value}" for name, value in pairs), ("labels", safe))
@@ -114,13 +97,13 @@ def _with_shell(args: tuple[str, ...], shell: bool, scope: Scope) -> tuple[str, 
     return (*(scope.shell or DEFAULT_SHELL), " ".join(args)) if shell else args
 
 
-def _cmd(cmd: Cmd, context: Context) -> Step:
+def _cmd(cmd: instructions.Cmd, context: Context) -> Step:
     args = tuple(as_json(arg) for arg in _with_shell(cmd.args, cmd.shell, context.scope))
     context.scope.cmd_is_set = context.scope.args_escaped = True
     return _config(cmd.at, f"CMD {quote_list(args)}", ("cmd", args), ("args_escaped", True))
 
 
-def _entrypoint(entrypoint: Entrypoint, context: Context) -> Step:
+def _entrypoint(entrypoint: instructions.Entrypoint, context: Context) -> Step:
     args = tuple(as_json(arg) for arg in _with_shell(entrypoint.args, entrypoint.shell, context.scope))
     changes: list[tuple[str, object]] = [("entrypoint", args or None)]
     if not context.scope.cmd_is_set:
@@ -130,7 +113,7 @@ def _entrypoint(entrypoint: Entrypoint, context: Context) -> Step:
     return _config(entrypoint.at, f"ENTRYPOINT {quote_list(args)}", *changes)
 
 
-def _expose(expose: Expose, context: Context) -> Step:
+def _expose(expose: instructions.Expose, context: Context) -> Step:
     from bud.ports import parse_ports
 
     ports: list[str] = []
@@ -145,14 +128,14 @@ def _expose(expose: Expose, context: Context) -> Step:
     return _config(expose.at, f"EXPOSE {print_list(ports)}", ("exposed_ports", tuple(ports)))
 
 
-def _volume(volume: Volume, context: Context) -> Step:
+def _volume(volume: instructions.Volume, context: Context) -> Step:
     paths = [context.scope.expand(path, volume.at) for path in volume.paths]
     if "" in paths:
         raise volume.at.error("the path of a VOLUME is empty", expected="VOLUME path")
     return _config(volume.at, f"VOLUME {print_list(paths)}", ("volumes", tuple(as_json(path) for path in paths)))
 
 
-def _user(user: User, context: Context) -> Step:
+def _user(user: instructions.User, context: Context) -> Step:
     name = as_json(context.scope.expand(user.user, user.at))
     context.scope.user = name
     return _config(user.at, f"USER {name}", ("user", name))
@@ -163,7 +146,7 @@ def join_workdir(current: str, path: str) -> str:
     return "/" + posixpath.normpath(posixpath.join("/", current, path)).lstrip("/")
 
 
-def _workdir(workdir: Workdir, context: Context) -> Step:
+def _workdir(workdir: instructions.Workdir, context: Context) -> Step:
     scope = context.scope
     path = as_json(join_workdir(scope.working_dir, scope.expand(workdir.path, workdir.at)))
     scope.working_dir = path
@@ -172,12 +155,12 @@ def _workdir(workdir: Workdir, context: Context) -> Step:
     return WorkdirStep(workdir.at, path, scope.user, f"WORKDIR {path}", title_of(workdir.at, scope))
 
 
-def _shell(shell: Shell, context: Context) -> Step:
+def _shell(shell: instructions.Shell, context: Context) -> Step:
     context.scope.shell = shell.args
     return _config(shell.at, f"SHELL {print_list(shell.args)}", ("shell", shell.args))
 
 
-def _stopsignal(stop: StopSignal, context: Context) -> Step:
+def _stopsignal(stop: instructions.StopSignal, context: Context) -> Step:
     from bud.ports import is_signal
 
     name = context.scope.expand(stop.signal, stop.at)
@@ -186,7 +169,7 @@ def _stopsignal(stop: StopSignal, context: Context) -> Step:
     return _config(stop.at, f"STOPSIGNAL {name}", ("stop_signal", name))
 
 
-def _healthcheck(check: Healthcheck, context: Context) -> Step:
+def _healthcheck(check: instructions.Healthcheck, context: Context) -> Step:
     test = tuple(as_json(word) for word in check.test)
     times = [
         f"{name}:{print_duration(value)}"
@@ -202,16 +185,16 @@ def _healthcheck(check: Healthcheck, context: Context) -> Step:
     return _config(check.at, f"HEALTHCHECK {{{shown}}}", ("healthcheck", {**values, "test": test}))
 
 
-def _onbuild(onbuild: Onbuild, context: Context) -> Step:
+def _onbuild(onbuild: instructions.Onbuild, context: Context) -> Step:
     return _config(onbuild.at, None, ("on_build", (as_json(onbuild.trigger),)))
 
 
-def _maintainer(maintainer: Maintainer, context: Context) -> Step:
+def _maintainer(maintainer: instructions.Maintainer, context: Context) -> Step:
     name = as_json(maintainer.name)
     return _config(maintainer.at, f"MAINTAINER {name}", ("author", name))
 
 
-def _run(run: Run, context: Context) -> Step:
+def _run(run: instructions.Run, context: Context) -> Step:
     scope = context.scope
     if not run.shell and not run.args:
         raise run.at.error("RUN [] has no command", expected='RUN ["executable", …]')
@@ -237,7 +220,7 @@ def _run(run: Run, context: Context) -> Step:
     )
 
 
-def _run_heredocs(run: Run, command: str) -> tuple[str, tuple[str, str] | None]:
+def _run_heredocs(run: instructions.Run, command: str) -> tuple[str, tuple[str, str] | None]:
     """The text for the shell, and the script if the only heredoc is one."""
     heredocs = run.at.heredocs
     if _is_bare_heredoc(command):
@@ -257,7 +240,7 @@ def _is_bare_heredoc(command: str) -> bool:
         return False
 
 
-def _copy(copy: Copy, context: Context) -> Step:
+def _copy(copy: instructions.Copy, context: Context) -> Step:
     scope = context.scope
     sources = tuple(scope.expand(source, copy.at) for source in copy.sources)
     dest = scope.expand(copy.dest, copy.at)
@@ -294,7 +277,7 @@ def _copy(copy: Copy, context: Context) -> Step:
     )
 
 
-def _check_copy(copy: Copy, sources: tuple[str, ...], chmod: str, checksum: str) -> None:
+def _check_copy(copy: instructions.Copy, sources: tuple[str, ...], chmod: str, checksum: str) -> None:
     keyword = copy.at.keyword
     if chmod and not (re.match(_OCTAL, chmod) and int(chmod, 8) <= 0o7777) and not re.match(_SYMBOLIC, chmod):
         expected = "an octal mode up to 7777, or a symbolic one such as u=rwX,go=rX"
@@ -310,14 +293,14 @@ def _check_copy(copy: Copy, sources: tuple[str, ...], chmod: str, checksum: str)
         raise copy.at.error(problem, _flag(copy, "checksum"))
 
 
-def _check_link(copy: Copy, chown: str) -> None:
+def _check_link(copy: instructions.Copy, chown: str) -> None:
     named = [part for part in chown.split(":", 1) if part and part != "root" and not part.isdigit()]
     if copy.link and named:
         problem = f"with --link nobody knows who {named[0][:60]} is: files are copied into an empty root"
         raise copy.at.error(problem, _flag(copy, "chown"), expected="a number", hint="use numbers, or no --link")
 
 
-def _flag(copy: Copy, name: str) -> int:
+def _flag(copy: instructions.Copy, name: str) -> int:
     return next((flag.offset for flag in copy.at.flags if flag.text.startswith(f"--{name}=")), 0)
 
 
@@ -352,20 +335,20 @@ def title_of(at: Statement, scope: Scope) -> str:
 
 
 _DISPATCH: dict[type, Callable[..., Step]] = {
-    Arg: _arg,
-    Cmd: _cmd,
-    Copy: _copy,
-    Entrypoint: _entrypoint,
-    Env: _env,
-    Expose: _expose,
-    Healthcheck: _healthcheck,
-    Label: _label,
-    Maintainer: _maintainer,
-    Onbuild: _onbuild,
-    Run: _run,
-    Shell: _shell,
-    StopSignal: _stopsignal,
-    User: _user,
-    Volume: _volume,
-    Workdir: _workdir,
+    instructions.Arg: _arg,
+    instructions.Cmd: _cmd,
+    instructions.Copy: _copy,
+    instructions.Entrypoint: _entrypoint,
+    instructions.Env: _env,
+    instructions.Expose: _expose,
+    instructions.Healthcheck: _healthcheck,
+    instructions.Label: _label,
+    instructions.Maintainer: _maintainer,
+    instructions.Onbuild: _onbuild,
+    instructions.Run: _run,
+    instructions.Shell: _shell,
+    instructions.StopSignal: _stopsignal,
+    instructions.User: _user,
+    instructions.Volume: _volume,
+    instructions.Workdir: _workdir,
 }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from buildlib.cli.copy_image import image_format
-from buildlib.cli.flags import BOOL, NUMBER, Flag, Verb
-from buildlib.cli.registry_flags import REGISTRY_FLAGS
+from buildlib.cli.flags import BOOL, Flag, Verb
+from buildlib.cli.registry_flags import PUSH_FLAGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,16 +20,7 @@ VERB = Verb(
     flags=(
         Flag("add-compression", "images in one more compression", metavar="FORMAT", later=True),
         Flag("all", "push the images as well; --all=false pushes the index alone", kind=BOOL, default=True),
-        Flag("compression-format", "gzip, zstd or none", metavar="FORMAT"),
-        Flag("compression-level", "level of the compression", kind=NUMBER, metavar="LEVEL"),
-        Flag("digestfile", "write the digest of the index to this file", metavar="FILE"),
-        Flag("force-compression", "accepted; --compression-format always does", kind=BOOL, no_op=True),
-        Flag("format", "type of the manifests: oci or v2s2 (docker)", short="f", metavar="FORMAT"),
-        Flag("quiet", "do not tell how it goes on", short="q", kind=BOOL),
-        Flag("remove-signatures", "do not copy signatures", kind=BOOL, no_op=True),
-        Flag("rm", "remove the index afterwards", kind=BOOL),
-        Flag("sign-by", "sign with this key", metavar="FINGERPRINT", later=True),
-        *REGISTRY_FLAGS,
+        *PUSH_FLAGS,
     ),
 )
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from buildlib.cli.flags import BOOL, LIST, NUMBER, Flag, Verb
-from buildlib.cli.registry_flags import REGISTRY_FLAGS
+from buildlib.cli.flags import BOOL, LIST, Flag, Verb
+from buildlib.cli.registry_flags import PUSH_FLAGS
 from buildlib.errors import UsageError
 
 TYPE_CHECKING = False
@@ -26,19 +26,10 @@ VERB = Verb(
     "oci-archive:FILE[:TAG], docker-archive:FILE[:NAME] or dir:DIR.",
     flags=(
         Flag("all", "accepted; of an index all images are pushed", kind=BOOL, no_op=True),
-        Flag("compression-format", "gzip, zstd or none", metavar="FORMAT"),
-        Flag("compression-level", "level of the compression", kind=NUMBER, metavar="LEVEL"),
-        Flag("digestfile", "write the digest of the manifest to this file", metavar="FILE"),
         Flag("disable-compression", "do not compress layers", short="D", kind=BOOL),
         Flag("encrypt-layer", "layers to encrypt", kind=LIST, later=True),
         Flag("encryption-key", "key to encrypt with", kind=LIST, later=True),
-        Flag("force-compression", "accepted; --compression-format always does", kind=BOOL, no_op=True),
-        Flag("format", "type of the manifest: oci or v2s2 (docker)", short="f", metavar="FORMAT"),
-        Flag("quiet", "do not tell how it goes on", short="q", kind=BOOL),
-        Flag("remove-signatures", "do not copy signatures", kind=BOOL, no_op=True),
-        Flag("rm", "remove the index afterwards", kind=BOOL),
-        Flag("sign-by", "sign with this key", metavar="FINGERPRINT", later=True),
-        *REGISTRY_FLAGS,
+        *PUSH_FLAGS,
     ),
 )
 

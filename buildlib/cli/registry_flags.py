@@ -29,6 +29,20 @@ REGISTRY_FLAGS = (
     Flag("tls-verify", "require HTTPS and verify certificates", kind=BOOL, default=True),
 )
 
+PUSH_FLAGS = (
+    Flag("compression-format", "gzip, zstd or none", metavar="FORMAT"),
+    Flag("compression-level", "level of the compression", kind=NUMBER, metavar="LEVEL"),
+    Flag("digestfile", "write the digest of what was pushed to this file", metavar="FILE"),
+    Flag("force-compression", "accepted; --compression-format always does", kind=BOOL, no_op=True),
+    Flag("format", "type of the manifests: oci or v2s2 (docker)", short="f", metavar="FORMAT"),
+    Flag("quiet", "do not tell how it goes on", short="q", kind=BOOL),
+    Flag("remove-signatures", "do not copy signatures", kind=BOOL, no_op=True),
+    Flag("rm", "remove the index afterwards", kind=BOOL),
+    Flag("sign-by", "sign with this key", metavar="FINGERPRINT", later=True),
+    *REGISTRY_FLAGS,
+)
+"""Those of ``push`` and ``manifest push``."""
+
 
 def place_flags(side: str = "") -> tuple[Flag, ...]:
     """The flags of skopeo for a place of images; ``side`` is "src" or "dest" where a verb has two of them."""
