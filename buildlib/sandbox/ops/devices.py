@@ -41,28 +41,48 @@ class Devices:
                     with mount_point(self.rootfs, os.path.dirname(node.path), directory=True) as parent:
                         _make(parent, node)
             for path, points_to in self.links:
-                os.symlink(points_to, os.path.basename(path), dir_fd=dev)
+                _link(dev, path, points_to)
 
 
 def _make(parent: int, node: Device) -> None:
     name = os.path.basename(node.path)
     mode = 0o666 if node.file_mode is None else node.file_mode & 0o7777
+    before = os.umask(0)  # chmod(2) would follow a link that somebody puts in its place
     try:
-        os.mknod(name, _KINDS[node.type] | 0o600, os.makedev(node.major, node.minor), dir_fd=parent)
+        os.mknod(name, _KINDS[node.type] | mode, os.makedev(node.major, node.minor), dir_fd=parent)
     except PermissionError:  # in a user namespace nobody makes device nodes; that of the machine is shown instead
         _show(parent, name, node)
         return
+    except FileExistsError:
+        if not _is(os.stat(name, dir_fd=parent, follow_symlinks=False), node):
+            raise
+    finally:
+        os.umask(before)
     if node.uid or node.gid:
         os.chown(name, node.uid or 0, node.gid or 0, dir_fd=parent, follow_symlinks=False)
-    os.chmod(name, mode, dir_fd=parent)
+
+
+def _is(info: os.stat_result, node: Device) -> bool:
+    kind, number = _KINDS[node.type], os.makedev(node.major, node.minor)
+    return stat.S_IFMT(info.st_mode) == kind and (kind == stat.S_IFIFO or info.st_rdev == number)
+
+
+def _link(dev: int, path: str, points_to: str) -> None:
+    name = os.path.basename(path)
+    try:
+        os.symlink(points_to, name, dir_fd=dev)
+    except FileExistsError:
+        if not stat.S_ISLNK(os.stat(name, dir_fd=dev, follow_symlinks=False).st_mode):
+            raise
+        if os.readlink(name, dir_fd=dev) != points_to:
+            raise
 
 
 def _show(parent: int, name: str, node: Device) -> None:
     """Bind the machine's own node of this path, if it is the same device; it keeps its owner and mode."""
     fd = os.open(node.path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        info = os.fstat(fd)
-        if (stat.S_IFMT(info.st_mode), info.st_rdev) != (_KINDS[node.type], os.makedev(node.major, node.minor)):
+        if not _is(os.fstat(fd), node):
             raise OSError(errno.EPERM, "without root only a device node of this machine can be had", node.path)
         os.mknod(name, stat.S_IFREG | 0o600, dir_fd=parent)
         shown = mount.open_tree("", dir_fd=fd, recursive=False)
