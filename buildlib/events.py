@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import asdict, field, frozen
+from buildlib.oci.value import field, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +84,7 @@ def structlog_sink(logger: structlog.typing.BindableLogger | None = None) -> Sin
     :class:`BytesMoved` is logged at debug level, only when it is complete, for it comes in thousands.
     """
     import structlog
+    from attrs import asdict
 
     log: Any = logger if logger is not None else structlog.get_logger("buildlib")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import namedtuple
 
 from buildlib.errors import NotFound, StoreBusy, UsageError
+from buildlib.oci.value import evolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,10 +129,8 @@ class ManifestList:
 
     def annotate_index(self, annotations: Mapping[str, str] | None = None, subject: Descriptor | None = None) -> None:
         """Set annotations of the index itself, and what it is about."""
-        import attrs
-
-        index = attrs.evolve(self.index, annotations={**self.index.annotations, **(annotations or {})})
-        self._save(attrs.evolve(index, subject=subject) if subject else index, self.members())
+        index = evolve(self.index, annotations={**self.index.annotations, **(annotations or {})})
+        self._save(evolve(index, subject=subject) if subject else index, self.members())
 
     def remove_image(self, image: Image | str) -> Digest:
         """Take an image out of the index; the image itself stays."""
@@ -158,9 +157,7 @@ class ManifestList:
         return listed[wanted]  # type: ignore[index]
 
     def _replace(self, entries: Sequence[Descriptor], members: Mapping[str, Member]) -> None:
-        import attrs
-
-        self._save(attrs.evolve(self.index, manifests=tuple(entries)), members)
+        self._save(evolve(self.index, manifests=tuple(entries)), members)
 
     def _save(self, index: Index, members: Mapping[str, Member]) -> None:
         """Let the name mean ``index``. Members that it does not reach any more are left out."""
@@ -239,8 +236,6 @@ def edited(
     annotations: Mapping[str, str] | None = None,
 ) -> Descriptor:
     """An entry of an index with parts of its platform and annotations replaced by those that are given."""
-    import attrs
-
     from buildlib.oci import Platform
 
     given: dict[str, Any] = {"os": os, "architecture": architecture, "variant": variant, "os_version": os_version}
@@ -251,8 +246,8 @@ def edited(
         changes["extra"] = {"features": list(features)}
     platform = entry.platform
     if changes:
-        platform = attrs.evolve(platform or Platform("linux", ""), **changes)
-    return attrs.evolve(entry, platform=platform, annotations={**entry.annotations, **(annotations or {})})
+        platform = evolve(platform or Platform("linux", ""), **changes)
+    return evolve(entry, platform=platform, annotations={**entry.annotations, **(annotations or {})})
 
 
 def reached(store: Store, index: Index, members: Mapping[str, Member]) -> dict[str, Member]:

@@ -10,14 +10,13 @@ import os
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
-
 from buildlib import transports
 from buildlib.content import VerifiedReader
 from buildlib.errors import NotFound, TransportError, UsageError
 from buildlib.events import silent
 from buildlib.oci import Index, Manifest, Platform, Reference, mediatype
 from buildlib.oci.document import MAX_BYTES
+from buildlib.oci.value import field, frozen
 from buildlib.policy import called_there, enforce, policy_file
 from buildlib.registry.access import Access
 from buildlib.transports.copy import copy

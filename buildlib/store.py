@@ -277,6 +277,7 @@ class Store:
         It is called by ``names``, by default as the source calls it, if it does. Raises :class:`NotFound`,
         :class:`TransportError`, :class:`DigestMismatch`, :class:`LayerError`, :class:`StoreFull`; then nothing is kept.
         """
+        self.worker.warm("extract" if name.startswith("tarball:") else "apply")
         from buildlib.transfer import pull
 
         return pull(self, name, names, platform, progress, **options)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
-
 from buildlib.errors import TransportError
+from buildlib.oci.value import field, frozen
 from buildlib.registry import credentials, files
 from buildlib.registry.auth import Authenticator, Credential, registry_name
 from buildlib.registry.client import RegistryClient

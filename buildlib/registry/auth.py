@@ -17,9 +17,8 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-from attrs import frozen
-
 from buildlib.errors import TransportError, UsageError
+from buildlib.oci.value import frozen
 from buildlib.registry.message import Request, Response, origin
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ MARGIN = 10.0
 """A token is renewed this many seconds before it ends, so that it does not end on the way."""
 
 
-@frozen(repr=False)
+@frozen
 class Credential:
     """What is known about a user at one registry: a name and password, or a token.
 

@@ -8,10 +8,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
-from attrs import frozen
-
 from buildlib.errors import BuildlibError, DigestMismatch, FormatError, NotFound, TransportError
 from buildlib.oci import Digest, mediatype
+from buildlib.oci.value import frozen
 from buildlib.registry.blobs import MAX_RESUMES, BlobReader, Upload
 from buildlib.registry.http import RETRIED
 from buildlib.registry.message import Request

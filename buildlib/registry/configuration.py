@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
-
 from buildlib.errors import FormatError, TransportError
 from buildlib.oci import Reference
+from buildlib.oci.value import field, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

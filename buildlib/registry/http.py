@@ -9,9 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
-from attrs import frozen
-
 from buildlib.errors import FormatError, TransportError
+from buildlib.oci.value import frozen
 from buildlib.registry.message import Request, Response, origin
 from buildlib.registry.proxy import Proxies
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from attrs import frozen
+from buildlib.oci.value import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

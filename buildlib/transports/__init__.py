@@ -32,12 +32,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from attrs import frozen
-
 from buildlib.content import PIECE, VerifiedReader
 from buildlib.errors import TransportError, UsageError
 from buildlib.oci import mediatype
 from buildlib.oci.descriptor import Descriptor
+from buildlib.oci.value import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

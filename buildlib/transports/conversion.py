@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
-from attrs import frozen
-
 from buildlib.errors import FormatError, TransportError, UsageError
 from buildlib.oci import mediatype
+from buildlib.oci.value import evolve, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,16 +79,14 @@ class ImagePlan:
         translate = mediatype.to_docker if mediatype.is_docker(self.media_type) else mediatype.to_oci
         layers = []
         for step, result in zip(self.layers, results, strict=True):
-            layer = attrs.evolve(step.layer, digest=result.digest, size=result.size)
+            layer = evolve(step.layer, digest=result.digest, size=result.size)
             if step.compression:
                 notes = {k: v for k, v in layer.annotations.items() if not k.startswith(_BOUND_TO_BYTES)}
-                layer = attrs.evolve(layer, annotations=notes, media_type=mediatype.layer(step.compression))
-            layers.append(attrs.evolve(layer, media_type=translate(layer.media_type)))
-        config = attrs.evolve(self.manifest.config, media_type=translate(self.manifest.config.media_type))
+                layer = evolve(layer, annotations=notes, media_type=mediatype.layer(step.compression))
+            layers.append(evolve(layer, media_type=translate(layer.media_type)))
+        config = evolve(self.manifest.config, media_type=translate(self.manifest.config.media_type))
         notes = {} if mediatype.is_docker(self.media_type) else self.manifest.annotations
-        return attrs.evolve(
-            self.manifest, media_type=self.media_type, config=config, layers=tuple(layers), annotations=notes
-        )
+        return evolve(self.manifest, media_type=self.media_type, config=config, layers=tuple(layers), annotations=notes)
 
 
 def chosen(index: Index, platforms: Sequence[Platform]) -> tuple[Descriptor, ...]:

@@ -10,9 +10,6 @@ import io
 import threading
 from typing import TYPE_CHECKING
 
-import attrs
-from attrs import frozen
-
 from buildlib.content import VerifiedReader
 from buildlib.errors import Cancelled, FormatError, TransportError, UsageError
 from buildlib.events import BytesMoved, silent
@@ -22,6 +19,7 @@ from buildlib.oci.document import MAX_BYTES
 from buildlib.oci.index import Index
 from buildlib.oci.manifest import Manifest
 from buildlib.oci.platform import Platform
+from buildlib.oci.value import evolve, frozen
 from buildlib.transports import Blob, PackingSource
 from buildlib.transports.conversion import FORMATS, ImagePlan, LayerStep, Wanted, chosen, plan
 
@@ -153,7 +151,7 @@ class _Copy:
         kept = chosen(root, self._platforms)
         if self.preserve_digests or len(kept) == len(root.manifests):
             return root
-        return attrs.evolve(root, manifests=kept)
+        return evolve(root, manifests=kept)
 
     def _select(self, index: Index, platform: Platform) -> Manifest:
         """The manifest for the platform, through nested indexes."""
@@ -350,9 +348,7 @@ def _replaced(index: Index, target: str, became: dict[Digest, Descriptor]) -> In
         # An attestation names the manifest that it is about (vnd.docker.reference.digest).
         notes = {key: renamed.get(value, value) for key, value in entry.annotations.items()}
         entries.append(
-            attrs.evolve(
-                entry, media_type=new.media_type, digest=new.digest, size=new.size, annotations=notes, extra={}
-            )
+            evolve(entry, media_type=new.media_type, digest=new.digest, size=new.size, annotations=notes, extra={})
         )
     notes = {} if target == mediatype.DOCKER_LIST else index.annotations
-    return attrs.evolve(index, manifests=tuple(entries), media_type=target, annotations=notes)
+    return evolve(index, manifests=tuple(entries), media_type=target, annotations=notes)

@@ -13,10 +13,9 @@ import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-
 from buildlib.errors import NotFound, TransportError, UsageError, from_os_error
 from buildlib.oci.reference import Reference
+from buildlib.oci.value import frozen
 from buildlib.transports.archive import Archive
 from buildlib.transports.archive_writer import BLOCK, PIECE, member_header
 from buildlib.transports.docker_archive import DockerArchiveDestination, DockerArchiveSource, member_name

@@ -9,13 +9,11 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Protocol
 
-import attrs
-from attrs import frozen
-
 from buildlib.errors import FormatError, InvalidReference, NotFound, UsageError
 from buildlib.oci import document
 from buildlib.oci.index import REF_NAME, Index
 from buildlib.oci.reference import Reference
+from buildlib.oci.value import evolve, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +119,7 @@ def choose(index: Index, wanted: str | None, where: str) -> Descriptor | Index:
             name=wanted or where,
         )
     if all(entry.platform for entry in entries) and len({names_of(entry) for entry in entries}) == 1:
-        return Index.build(attrs.evolve(entry, annotations=_unnamed(entry)) for entry in distinct.values())
+        return Index.build(evolve(entry, annotations=_unnamed(entry)) for entry in distinct.values())
     raise ambiguous(where, [Entry(i, names_of(entry)) for i, entry in enumerate(index.manifests) if entry in entries])
 
 
@@ -148,10 +146,10 @@ def add(index: Index, added: Manifest | Index, names: Sequence[str]) -> Index:
     entry = added.descriptor
     kept = [e for e in index.manifests if not set(names_of(e)) & set(names)]
     if any(e.digest == entry.digest for e in kept) and not names:
-        return attrs.evolve(index, manifests=tuple(kept))
+        return evolve(index, manifests=tuple(kept))
     kept = [e for e in kept if e.digest != entry.digest or names_of(e)]
-    named = [attrs.evolve(entry, annotations={REF_NAME: name}) for name in names] or [entry]
-    return attrs.evolve(index, manifests=(*kept, *named))
+    named = [evolve(entry, annotations={REF_NAME: name}) for name in names] or [entry]
+    return evolve(index, manifests=(*kept, *named))
 
 
 def without(index: Index, wanted: str | None, where: str) -> tuple[Index, tuple[Descriptor, ...]]:
@@ -164,7 +162,7 @@ def without(index: Index, wanted: str | None, where: str) -> tuple[Index, tuple[
         gone = [e for e in index.manifests if wanted is None or any(_same(wanted, name) for name in names_of(e))]
         gone = [e for e in gone if e.digest in digests]
     kept = tuple(entry for entry in index.manifests if entry not in gone)
-    return attrs.evolve(index, manifests=kept), tuple(gone)
+    return evolve(index, manifests=kept), tuple(gone)
 
 
 def _unnamed(entry: Descriptor) -> dict[str, str]:

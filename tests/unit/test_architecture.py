@@ -18,7 +18,7 @@ LOW = BASE | {"linux"}
 
 RINGS = {
     "errors": set(),
-    "events": {"errors"},
+    "events": {"errors", "oci"},
     "patterns": {"errors"},
     "oci": {"errors"},
     "linux": BASE,
