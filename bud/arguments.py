@@ -33,6 +33,7 @@ def check(args: Arguments) -> None:
     """Raise :class:`UsageError` for values that a flag does not know, and for flags that do not go together."""
     for name, allowed in (
         ("format", ("oci", "docker")),
+        ("history", ("docker", "buildah")),
         ("call", ("build", "check", "lint")),
         ("progress", told.KINDS),
         ("on_error", ("keep", "fail", "shell")),
@@ -135,6 +136,7 @@ def request_of(
         os_version=args.os_version or "",
         os_features=tuple(args.os_feature),
         omit_history=args.omit_history,
+        history=args.history,
         stdin=args.stdin,
         secrets=_secrets(args.secret),
         ssh=_ssh(args.ssh),

@@ -78,11 +78,19 @@ class Compiler:
         changes = {name: dict(value) if name in ("env", "labels") else value for name, value in step.changes}
         if any(path.endswith("-") for path in changes.get("volumes") or ()):  # by itself, that would remove one
             changes["volumes"] = {path: {} for path in changes["volumes"]}
-        return Call("config", (), {**changes, **(_said(step.created_by) if step.created_by is not None else {})})
+        return Call("config", (), {**changes, **self._said(step)})
+
+    def _said(self, step: Step) -> dict[str, str]:
+        """What the history is told of a step."""
+        if self.request.history == "docker":
+            return {"created_by": step.created_by, "comment": COMMENT} if step.created_by is not None else {}
+        if isinstance(step, RunStep):
+            return {"created_by": step.created_by.removeprefix("RUN ").removesuffix(" # buildkit")}
+        return {"created_by": f"/bin/sh -c #(nop) {step.at.keyword} {step.at.args}"} if step.at is not None else {}
 
     def _workdir(self, step: WorkdirStep) -> list[Call]:
         options = {"owner": step.owner} if step.owner else {}
-        made = Call("mkdir", (step.path,), {**options, **_said(step.created_by)})
+        made = Call("mkdir", (step.path,), {**options, **self._said(step)})
         return [Call("config", (), {"working_dir": step.path}), made]
 
     def _run(self, step: RunStep) -> Call:
@@ -104,7 +112,7 @@ class Compiler:
         if step.devices:
             options["devices"] = list(step.devices)
         command = step.command if isinstance(step.command, str) else list(step.command)
-        return Call("run", (command,), {**options, **_said(step.created_by)})
+        return Call("run", (command,), {**options, **self._said(step)})
 
     def _mount(self, wanted: RunMount) -> New:
         """A mount of the plan as one of the API."""
@@ -153,7 +161,7 @@ class Compiler:
         if step.unpack is not None:
             options["unpack"] = step.unpack
         options["empty_wildcard"] = True
-        return Call("add" if step.is_add else "copy", step.sources, {**options, **_said(step.created_by)})
+        return Call("add" if step.is_add else "copy", step.sources, {**options, **self._said(step)})
 
     def _place(self, name: str) -> dict[str, Any]:
         ignored = {"ignore": Ref("ignore", name)} if self.contexts.ignore(name) else {}
@@ -175,10 +183,6 @@ class Compiler:
         if origin.kind == "stage":
             return Ref("stage", origin.stage)
         return Ref("image", self.contexts.place(origin.name).where if origin.kind == "named" else origin.name)
-
-
-def _said(created_by: str) -> dict[str, str]:
-    return {"created_by": created_by, "comment": COMMENT}
 
 
 def _true(**options: Any) -> dict[str, Any]:

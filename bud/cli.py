@@ -77,6 +77,8 @@ VERB = Verb(
         Flag("force-rm", "remove the container of a failed RUN as well", kind=BOOL),
         Flag("format", "oci or docker", metavar="FORMAT", default="oci", env="BUILDAH_FORMAT"),
         Flag("from", "replaces the image of the first FROM", metavar="IMAGE"),
+        Flag("history", "in whose way the steps are written down in the image: docker or buildah", metavar="WAY",
+             default="docker"),
         Flag("hooks-dir", "folders with OCI hooks", kind=EACH, later=True),
         Flag("identity-label", "accepted; no label says what built the image", kind=BOOL, no_op=True),
         Flag("ignorefile", "the ignore file, instead of .dockerignore", metavar="FILE"),

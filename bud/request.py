@@ -72,6 +72,8 @@ class Request(NamedTuple):
     """Commands read this process's standard input; they are not cached then."""
     format: str = "oci"
     omit_history: bool = False
+    history: str = "docker"
+    """Whose way the history is written in: "docker" (BuildKit) or "buildah"."""
     squash: bool = False
     """One layer of all new layers; those of the base stay."""
     squash_all: bool = False

@@ -90,6 +90,20 @@ def test_what_the_image_says_of_itself(bud: Builder) -> None:
     assert image.history == ()
 
 
+def test_the_history_in_the_way_of_buildah(bud: Builder) -> None:
+    bud.file("a", "")
+    text = 'FROM BASE\nARG A=1\nRUN echo $A\nCOPY a /\nWORKDIR /w\nCMD ["x", "y"]\nONBUILD RUN z\n'
+    history = made(bud, text, "--history=buildah").history[1:]
+    assert [entry.created_by for entry in history] == [
+        "/bin/sh -c #(nop) ARG A=1",
+        "|1 A=1 /bin/sh -c echo $A",
+        "/bin/sh -c #(nop) COPY a /",
+        "/bin/sh -c #(nop) WORKDIR /w",
+        '/bin/sh -c #(nop) CMD ["x", "y"]',
+        "/bin/sh -c #(nop) ONBUILD RUN z",
+    ]
+
+
 def test_all_stages_are_built_when_that_is_asked_for(bud: Builder, tmp_path: Path) -> None:
     text = "FROM BASE AS unused\nRUN echo 1 > /1\nFROM BASE\nRUN echo 2 > /2\nFROM BASE AS after\nRUN exit 1\n"
     for flag, count in (("--skip-unused-stages", 0), ("--skip-unused-stages=false", 1)):
@@ -108,6 +122,7 @@ def test_all_stages_are_built_when_that_is_asked_for(bud: Builder, tmp_path: Pat
         ("--sbom", "there are no attestations yet"),
         ("--attest=type=sbom", "there are no attestations yet"),
         ("--call=outline", "--call can't be 'outline'"),
+        ("--history=podman", "--history can't be 'podman'"),
         ("--all-platforms", "--all-platforms is not supported yet"),
         ("--memory=lots", 'invalid value "lots" for --memory'),
         ("--ulimit=many=1", 'invalid ulimit "many=1"'),
