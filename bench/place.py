@@ -15,6 +15,7 @@ from bench import measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,7 +33,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.corners: list[Place] = []
-        self._servers: list[subprocess.Popen[bytes]] = []
+        self._servers: list[subprocess.Popen[Any]] = []
         (folder / "tmp").mkdir()
         (folder / "home").mkdir()
         (folder / "containers.conf").write_text(CONTAINERS_CONF)
@@ -73,7 +74,7 @@ class Place:
         root, run = f"{self.folder}/podman", f"{self.folder}/podman-run"
         return ["podman", "--root", root, "--runroot", run, "--storage-driver", "overlay", *arguments]
 
-    def serve(self, process: subprocess.Popen[bytes]) -> None:
+    def serve(self, process: subprocess.Popen[Any]) -> None:
         """Let a server run until the place is cleaned up."""
         measure.SERVERS.add(process.pid)
         self._servers.append(process)
@@ -142,9 +143,22 @@ def busybox(folder: Path) -> Path:
     if program is None:
         raise SystemExit("busybox is not installed: apt-get install busybox-static")
     shutil.copy(program, root / "bin" / "busybox")
-    (root / "bin" / "sh").symlink_to("busybox")
+    for name in ("sh", "true", "dd", "sleep"):
+        (root / "bin" / name).symlink_to("busybox")
     tar = folder / "busybox.tar"
     subprocess.run(["tar", "-C", root, "-cf", tar, "."], check=True)
+    return tar
+
+
+def bases(place: Place) -> Path:
+    """``localhost/base``, a busybox, in both stores; its files as a tar."""
+    tar = place.folder / "busybox.tar"
+    if not tar.exists():
+        tar = busybox(place.folder)
+    for program in (place.buildlib, place.buildah):
+        container = place.output(program("from", "scratch"))
+        place.output(program("add", container, str(tar), "/"))
+        place.output(program("commit", "--rm", container, "localhost/base"))
     return tar
 
 

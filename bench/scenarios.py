@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench import measure, transfers
-from bench.place import busybox, debian, fresh
+from bench import builds, measure, transfers, verbs, warm
+from bench.place import bases, debian, fresh
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,13 +44,7 @@ class Scenario:
 
 def _context(place: Place) -> str:
     """A build context of twenty steps, and its base ``localhost/base`` in both stores."""
-    tar = str(busybox(place.folder))
-    container = place.output(place.buildlib("from", "scratch"))
-    place.output(place.buildlib("add", container, tar, "/"))
-    place.output(place.buildlib("commit", "--rm", container, "localhost/base"))
-    container = place.output(place.buildah("from", "scratch"))
-    place.output(place.buildah("add", container, tar, "/"))
-    place.output(place.buildah("commit", "--rm", container, "localhost/base"))
+    bases(place)
     folder = place.folder / "context"
     folder.mkdir()
     steps = "".join(f"RUN echo {i} > /f_{i}\n" for i in range(STEPS))
@@ -131,6 +125,17 @@ SCENARIOS = [
     Scenario("commit of a Debian tree", commit, rounds=5, faster=10, grows=17e6),
     Scenario(f"images, {IMAGES} of them", images, rounds=25, faster=1),
     Scenario("--version", version, rounds=25, within=0.040),
+    Scenario(f"containers, {verbs.CONTAINERS} of them", verbs.containers, rounds=25, faster=1),
+    Scenario("from an image that is here", verbs.from_, rounds=15, faster=1 / 3),
+    Scenario("config of a container", verbs.config, rounds=15, faster=1 / 3),
+    Scenario("run of true", verbs.run, rounds=15, faster=2),
+    Scenario("run of true, warm", warm.run, rounds=25, faster=5, within=0.008),
+    Scenario("3 stages of 20 steps, cached", builds.cached_stages, rounds=15, faster=2.5, within=0.120),
+    Scenario("3 stages of 20 steps, cached and warm", warm.rebuild, rounds=25, within=0.015),
+    Scenario("3 stages that sleep 2 s", builds.independent, rounds=3, within=2.5),
+    Scenario(f"COPY of {builds.FILES} files, cold", builds.copy, rounds=3, faster=4),
+    Scenario(f"COPY of {builds.FILES} files, cached", builds.copy_again, rounds=3, faster=4, within=0.6),
+    Scenario(f"RUN that writes {builds.MEGABYTES} MB", builds.large_file, rounds=3, faster=3),
     Scenario("push of a Debian tree, gzip", transfers.push("gzip"), rounds=5, faster=2.5),
     Scenario("push of a Debian tree, zstd", transfers.push("zstd"), rounds=5, faster=2.5),
     Scenario("push with nothing new", transfers.push_again, rounds=15, faster=1 / 1.5),
