@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def engine() -> Iterator[str]:
-    """The address of a daemon, for the length of the block; on overlay where that works, else on vfs."""
+def engine(*flags: str) -> Iterator[str]:
+    """The address of a daemon, for the length of the block; on overlay where that works, else on vfs.
+
+    ``flags`` are more of dockerd's own.
+    """
     if shutil.which("dockerd") is None:
         pytest.skip("dockerd is not installed: apt-get install docker.io")
     with tempfile.TemporaryDirectory(prefix="docker-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        daemon = start(folder, "overlay2") or start(folder, "vfs")
+        daemon = start(folder, "overlay2", *flags) or start(folder, "vfs", *flags)
         if daemon is None:
             last = (folder / "log").read_text().splitlines()[-3:]
             pytest.skip("dockerd does not start here: " + " | ".join(last))
@@ -40,7 +43,7 @@ def engine() -> Iterator[str]:
                 umount(point, MNT_DETACH)
 
 
-def start(folder: Path, driver: str) -> subprocess.Popen[bytes] | None:
+def start(folder: Path, driver: str, *flags: str) -> subprocess.Popen[bytes] | None:
     """The daemon, or None when it ends by itself; its log is ``log`` in the folder."""
     argv = ["setpriv", "--pdeathsig", "TERM"]  # it ends also when this process is killed
     argv += ["dockerd", "--host", f"unix://{folder}/sock", "--data-root", f"{folder}/data"]
@@ -49,7 +52,8 @@ def start(folder: Path, driver: str) -> subprocess.Popen[bytes] | None:
     argv += ["--default-ulimit", "nofile=1024:1024", "--default-ulimit", "nproc=4096:4096"]  # no more than a CI job has
     with (folder / "log").open("wb") as log:
         # It starts containerd itself. A session of its own, so that both can be ended together.
-        daemon = subprocess.Popen([*argv, "--storage-driver", driver], stdout=log, stderr=log, start_new_session=True)
+        argv += [*flags, "--storage-driver", driver]
+        daemon = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
     for _ in range(300):
         if daemon.poll() is not None:
             return None
