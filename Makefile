@@ -1,4 +1,4 @@
-.PHONY: demo test lint fuzz bench docs clean
+.PHONY: demo test lint fuzz bench notebooks docs clean
 
 demo: ## set up, build examples/quickstart in both ways, run it
 	@.ci/setup demo && .ci/demo
@@ -10,6 +10,8 @@ fuzz: ## coverage-guided, FUZZ_SECONDS (60) long: what reads Dockerfiles raises 
 	@.ci/setup test && .ci/fuzz
 bench: ## side by side with buildah; as root, on a fresh file system
 	@.ci/setup bench && .venv-bench/bin/python -m bench
+notebooks: ## execute every notebook
+	@.ci/setup test && .venv/bin/pytest tests/notebooks
 docs: ## write the command reference in README.md anew
 	@.ci/setup test && .venv/bin/python docs/reference.py
 clean:

@@ -13,7 +13,7 @@ STYLE = """
 --line:var(--jp-border-color2,var(--vscode-widget-border,#8884));--shade:var(--jp-layout-color2,#8881);
 color:var(--ink);font:13px/1.45 var(--jp-content-font-family,system-ui,sans-serif);max-width:900px}
 .bl h4{margin:.2em 0 .4em;font-size:15px}.bl h4 small{color:var(--soft);font-weight:400;margin-left:.6em}
-.bl code,.bl .m{font-family:var(--jp-code-font-family,ui-monospace,monospace);font-size:12px;background:none;
+.bl code,.bl .m{font-family:var(--jp-code-font-family,ui-monospace,monospace);font-size:12px;background:none!important;
 color:inherit}
 .bl table.t{border-collapse:collapse;margin:.3em 0 .6em;font-size:12px;width:auto}
 .bl table.t td,.bl table.t th{border:0;border-bottom:1px solid var(--line);padding:2px 10px 2px 0;text-align:left;
