@@ -56,6 +56,7 @@ NAMES = (
 )
 """Every capability; its place in the tuple is its number (linux/capability.h)."""
 
+_PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
@@ -85,14 +86,15 @@ def mask(names: Iterable[str]) -> int:
 
 
 def drop_bounding(keep: int) -> None:
-    """Take every capability outside the bit set ``keep`` out of the bounding set. Needs CAP_SETPCAP."""
+    """Take every capability outside the bit set ``keep`` out of the bounding set; for those in it CAP_SETPCAP."""
     for number in range(64):
         if keep >> number & 1:
             continue
-        if LIBC.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(number), 0, 0, 0) < 0:
-            if ctypes.get_errno() == errno.EINVAL:  # the first number that this kernel does not know
-                return
-            check(-1)
+        there = LIBC.prctl(_PR_CAPBSET_READ, ctypes.c_ulong(number), 0, 0, 0)
+        if there < 0:  # the first number that this kernel does not know
+            return
+        if there:
+            check(LIBC.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(number), 0, 0, 0))
 
 
 def set_capabilities(*, effective: int, permitted: int, inheritable: int) -> None:

@@ -1,9 +1,10 @@
-"""Owners that this process can't give because their ids are not mapped here: written down beside, and told from there.
+"""Owners that this process can't give, for lack of mapped ids or of rights: written down beside, and told from there.
 
-In a user namespace chown(2) knows the ids that are mapped and mknod(2) makes no devices. What could not be set is an
+In a user namespace chown(2) knows the ids that are mapped and mknod(2) makes no devices; a process without CAP_CHOWN
+gives its files to nobody, without CAP_MKNOD it makes no devices either. What could not be set is an
 extended attribute then: of a file or directory ``user.buildlib.owner``, of a symbolic link, which can carry none, one
-of its directory. It counts for what belongs to root only, so that whom a file belongs to can't change whose it was.
-Outside of user namespaces nothing is written down and nothing told.
+of its directory. It counts for what belongs to this process only (root, in a user namespace), so that whom a file
+belongs to can't change whose it was. Where everything can be set nothing is written down and nothing told.
 """
 
 from __future__ import annotations
@@ -23,17 +24,30 @@ _LINK = PREFIX + "link."
 """Followed by a digest of the link's name: ``uid:gid:mtime``, which says that it is still that link."""
 
 _NOTHING = (errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.ENOENT)
-_UNMAPPED = errno.EINVAL
-
+_REFUSED = (errno.EINVAL, errno.EPERM)
+"""An id that is not mapped; no right to give it."""
+_RIGHTS = 1 << 0 | 1 << 27
+"""CAP_CHOWN and CAP_MKNOD (capabilities(7))."""
 
 _recording: list[bool] = []
 
 
 def recording() -> bool:
-    """Whether there are ids that can't be given here."""
+    """Whether there are owners that can't be given here, or devices that can't be made."""
     if not _recording:  # functools.cache would do the same, but importing it is felt by every short-lived process
-        _recording.append(mapped_ids() is not None)
+        _recording.append(mapped_ids() is not None or not _may_all())
     return _recording[0]
+
+
+def _may_all() -> bool:
+    with open("/proc/self/status", "rb") as file:
+        effective = next((line.split()[1] for line in file if line.startswith(b"CapEff:")), b"0")
+    return int(effective, 16) & _RIGHTS == _RIGHTS
+
+
+def _own() -> tuple[int, int]:
+    """To whom belongs what could not be given to its owner."""
+    return os.geteuid(), os.getegid()
 
 
 def give(fd: int, uid: int, gid: int) -> None:
@@ -41,9 +55,9 @@ def give(fd: int, uid: int, gid: int) -> None:
     try:
         os.fchown(fd, uid, gid)
     except OSError as error:
-        if error.errno != _UNMAPPED or not recording():
+        if error.errno not in _REFUSED or not recording():
             raise
-        os.fchown(fd, 0, 0)
+        os.fchown(fd, *_own())
         os.setxattr(fd, _OWNER, f"{uid}:{gid}".encode())
         return
     if recording():
@@ -55,7 +69,7 @@ def offer(fd: int, uid: int, gid: int) -> None:
     try:
         os.fchown(fd, uid, gid)
     except OSError as error:
-        if error.errno != _UNMAPPED or not recording():
+        if error.errno not in _REFUSED or not recording():
             raise
 
 
@@ -64,7 +78,7 @@ def give_link(name: str | bytes, dir_fd: int, uid: int, gid: int, mtime: int) ->
     try:
         os.chown(name, uid, gid, dir_fd=dir_fd, follow_symlinks=False)
     except OSError as error:
-        if error.errno != _UNMAPPED or not recording():
+        if error.errno not in _REFUSED or not recording():
             raise
         try:
             os.setxattr(dir_fd, _link(name), f"{uid}:{gid}:{mtime}".encode())
@@ -84,10 +98,10 @@ def make_special(name: str | bytes, dir_fd: int, mode: int, device: int, uid: in
         os.mknod(name, stat.S_IFMT(mode) | 0o600, device, dir_fd=dir_fd)
         os.chown(name, uid, gid, dir_fd=dir_fd, follow_symlinks=False)
     except OSError as error:
-        if error.errno not in (_UNMAPPED, errno.EPERM) or not recording():
+        if error.errno not in _REFUSED or not recording():
             raise
-        if error.errno == _UNMAPPED:
-            os.unlink(name, dir_fd=dir_fd)
+        if error.errno == errno.EINVAL or os.access(name, os.F_OK, dir_fd=dir_fd, follow_symlinks=False):
+            os.unlink(name, dir_fd=dir_fd)  # only its owner was refused
     else:
         os.chmod(name, stat.S_IMODE(mode), dir_fd=dir_fd)  # it was made a moment ago, so it is no link
         return
@@ -104,7 +118,7 @@ def told(info: os.stat_result, path: str | int, folder: str | int | None = None,
 
     A symbolic link is looked up as ``name`` in the directory ``folder``.
     """
-    if info.st_uid or info.st_gid or not recording():
+    if not recording() or (info.st_uid, info.st_gid) != _own():
         return info
     if stat.S_ISLNK(info.st_mode):
         note = _read(folder, _link(name)) if folder is not None else None
@@ -117,7 +131,7 @@ def told(info: os.stat_result, path: str | int, folder: str | int | None = None,
 
 def told_at(info: os.stat_result, dir_fd: int, name: str) -> os.stat_result:
     """The same for ``name`` in an open directory."""
-    if info.st_uid or info.st_gid or not recording():
+    if not recording() or (info.st_uid, info.st_gid) != _own():
         return info
     return told(info, f"/proc/self/fd/{dir_fd}/{name}", dir_fd, name)
 
