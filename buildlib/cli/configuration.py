@@ -89,9 +89,26 @@ def _settings_in(path: str, text: str) -> dict[str, Any]:
     return {key: table[key] for key in KEYS if key in table}
 
 
+_USUAL = frozenset(
+    (
+        "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP",
+        "SETUID", "SYS_CHROOT",
+    )
+)  # fmt: skip
+"""Capabilities that commands have anyway."""
+
+
 def _says_something(text: str) -> bool:
-    """Whether a key of ours may be set: as it is installed, all of the file is comments, and TOML costs 8 ms."""
-    return any(line.split("=", 1)[0].strip().strip("\"'") in KEYS for line in text.splitlines() if "=" in line)
+    """Whether a key of ours is set to what is not so anyway.
+
+    In the file that Debian installs all is comments but for the usual capabilities; reading TOML costs 8 ms.
+    """
+    words = [line.split("=", 1)[0].strip().strip("\"'") for line in text.splitlines() if "=" in line]
+    given = [word for word in words if word in KEYS]
+    if given != ["default_capabilities"]:
+        return bool(given)
+    listed = text.partition("\ndefault_capabilities")[2].partition("[")[2].partition("]")[0]
+    return {word.strip(" \t\n\"'") for word in listed.split(",")} - {""} != _USUAL
 
 
 def container_defaults(args: Arguments) -> dict[str, Any]:
