@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench import builds, measure, transfers, verbs, warm
+from bench import builds, measure, rootless, transfers, verbs, warm
 from bench.place import bases, debian, fresh
 
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ def version(place: Place) -> Sides:
 
 SCENARIOS = [
     Scenario(f"{STEPS} RUN steps, cold", cold, rounds=5, faster=8),
+    Scenario(f"{STEPS} RUN steps, cold, rootless", rootless.beside_buildah(STEPS), rounds=3, faster=5),
+    Scenario(f"{STEPS} RUN steps, cold, rootless and root", rootless.beside_root(STEPS), rounds=5, faster=1 / 1.5),
     Scenario(f"{STEPS} RUN steps, cached", cached, rounds=15, faster=2.5),
     Scenario("commit of a Debian tree", commit, rounds=5, faster=10, grows=17e6),
     Scenario(f"images, {IMAGES} of them", images, rounds=25, faster=1),
