@@ -10,7 +10,7 @@ import errno
 import os
 import struct
 
-from buildlib.linux.libc import syscall
+from buildlib.linux.libc import machine, syscall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _bpf(command: int, attributes: bytes) -> int:
 
 
 def _call(command: int, attributes: ctypes.Array[ctypes.c_char]) -> int:
-    number = BPF.get(os.uname().machine)
+    number = BPF.get(machine())
     if number is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), "bpf")
     return syscall(number, command, ctypes.byref(attributes), ctypes.sizeof(attributes), path="bpf")

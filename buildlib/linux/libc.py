@@ -39,6 +39,17 @@ _syscall.restype = ctypes.c_long
 _long = ctypes.c_long
 
 
+_32_BITS = {"i386": "x86", "i586": "x86", "i686": "x86", "armv6l": "arm", "armv7l": "arm", "armv8l": "arm"}
+_64_BITS = {"x86": "x86_64", "arm": "aarch64"}
+
+
+def machine() -> str:
+    """What kind of machine this process runs on, whatever it is made to believe (personality(2))."""
+    name = os.uname().machine
+    name = _32_BITS.get(name, name)
+    return _64_BITS.get(name, name) if ctypes.sizeof(ctypes.c_void_p) == 8 else name
+
+
 def check(result: int, path: str | bytes | None = None) -> int:
     """Return ``result``, or raise the :class:`OSError` that errno names where it is negative."""
     if result < 0:

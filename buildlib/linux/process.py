@@ -118,9 +118,9 @@ def new_session_keyring() -> None:
 
     Does nothing where the kernel has no keyrings or the number of the call is not known here.
     """
-    from buildlib.linux.libc import KEYCTL, syscall
+    from buildlib.linux.libc import KEYCTL, machine, syscall
 
-    number = KEYCTL.get(os.uname().machine)
+    number = KEYCTL.get(machine())
     if number is None:
         return
     try:

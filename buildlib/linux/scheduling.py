@@ -6,7 +6,7 @@ import ctypes
 import errno
 import os
 
-from buildlib.linux.libc import LIBC, check, syscall
+from buildlib.linux.libc import LIBC, check, machine, syscall
 
 _NUMBERS = {
     "x86_64": (314, 251),
@@ -56,7 +56,7 @@ class _Attributes(ctypes.Structure):
 
 
 def _number(which: int, name: str) -> int:
-    numbers = _NUMBERS.get(os.uname().machine)
+    numbers = _NUMBERS.get(machine())
     if numbers is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), name)
     return numbers[which]

@@ -6,8 +6,7 @@ import ctypes
 import errno
 import os
 
-from buildlib.linux.libc import syscall
-from buildlib.linux.syscalls import machine
+from buildlib.linux.libc import machine, syscall
 
 _NUMBERS = {
     "x86_64": 317, "x86": 354, "aarch64": 277, "arm": 383, "riscv64": 277, "loongarch64": 277, "ppc64le": 358,

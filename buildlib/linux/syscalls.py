@@ -5,8 +5,6 @@ A number in a table says where the names behind it begin; they count on from the
 
 from __future__ import annotations
 
-import os
-
 AUDIT = {
     "x86_64": 0xC000003E,
     "x86": 0x40000003,
@@ -24,15 +22,6 @@ X32_BIT = 0x40000000
 
 FAMILY = {"x86_64": ("x86_64", "x86", "x32"), "aarch64": ("aarch64", "arm")}
 """Machine → all as which its kernel may run a program."""
-
-
-_ALIASES = {"i386": "x86", "i586": "x86", "i686": "x86", "armv6l": "arm", "armv7l": "arm", "armv8l": "arm"}
-
-
-def machine() -> str:
-    """This machine's name in these tables; that of another is given as it is."""
-    name = os.uname().machine
-    return _ALIASES.get(name, name)
 
 
 def numbers(arch: str) -> dict[str, int]:

@@ -33,7 +33,8 @@ _made: dict[tuple[str, frozenset[str]], Filter] = {}
 
 def prepare(capabilities: Collection[str]) -> None:
     """Make our filter for ``capabilities`` now, where its machine is known; later it costs nothing."""
-    from buildlib.linux.syscalls import AUDIT, machine
+    from buildlib.linux.libc import machine
+    from buildlib.linux.syscalls import AUDIT
 
     if machine() in AUDIT:
         make(DEFAULT, capabilities)
@@ -44,7 +45,7 @@ def make(given: Mapping[str, Any], capabilities: Collection[str]) -> Filter:
 
     Raises :class:`SandboxError` that names the field.
     """
-    from buildlib.linux.syscalls import machine
+    from buildlib.linux.libc import machine
 
     if given == DEFAULT:
         key = (machine(), frozenset(capabilities))
@@ -57,8 +58,8 @@ def make(given: Mapping[str, Any], capabilities: Collection[str]) -> Filter:
 
 
 def _compile(given: Mapping[str, Any], capabilities: Collection[str]) -> Filter:
+    from buildlib.linux.libc import machine
     from buildlib.linux.seccomp import FLAGS
-    from buildlib.linux.syscalls import machine
     from buildlib.sandbox.seccomp import compiler, profile
 
     resolved = profile.resolve(given, capabilities, machine())
