@@ -36,7 +36,7 @@ _PULL_FLAGS = tuple(flag for flag in REGISTRY_FLAGS if flag.name in ("cert-dir",
 """For the image of ``--from``; other such flags of ``copy`` are those of skopeo."""
 
 _OWN_FLAGS = (*COPY_FLAGS, Flag("parents", "keep the folders of the sources' names", kind=BOOL), *_PULL_FLAGS)
-_BOTH = {"quiet", "tls_verify", "authfile"}
+_BOTH = {"quiet", "tls_verify", "authfile", "retry_delay"}
 
 VERB = Verb(
     "copy",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from buildlib.cli.flags import BOOL, Flag, Verb
-from buildlib.cli.registry_flags import RETRY_TIMES, has_transport, place_flags
+from buildlib.cli.registry_flags import RETRY_FLAGS, has_transport, place_flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ VERB = Verb(
     flags=(
         Flag("all", "remove all containers", short="a", kind=BOOL),
         Flag("all-tags", "delete the image with all its tags", kind=BOOL),
-        RETRY_TIMES,
+        *RETRY_FLAGS,
         *place_flags(),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from buildlib.cli.flags import BOOL, Flag, Verb
-from buildlib.cli.registry_flags import PLATFORM_FLAGS, RETRY_TIMES, has_transport, place_flags
+from buildlib.cli.registry_flags import PLATFORM_FLAGS, RETRY_FLAGS, has_transport, place_flags
 from buildlib.errors import NotFound, UsageError
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ VERB = Verb(
         Flag("format", "print by this Go template", short="f", metavar="TEMPLATE"),
         Flag("no-tags", "accepted; tags are listed only by --tags", short="n", kind=BOOL, no_op=True),
         Flag("raw", "show the manifest (with --config: the config) as it is, byte for byte", kind=BOOL),
-        RETRY_TIMES,
+        *RETRY_FLAGS,
         Flag("tags", "list all tags of the repository, too", kind=BOOL),
         Flag("type", "container, image or manifest", short="t", default="container", metavar="TYPE"),
         *place_flags(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from buildlib.cli.flags import Verb
-from buildlib.cli.registry_flags import RETRY_TIMES, place_flags
+from buildlib.cli.registry_flags import RETRY_FLAGS, place_flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ VERB = Verb(
     missing="exactly one repository must be specified",
     example="buildlib list-tags docker://docker.io/library/debian",
     details="REPOSITORY is docker://HOST/NAME, docker-archive:FILE, oci-archive:FILE or oci:DIR.",
-    flags=(RETRY_TIMES, *place_flags()),
+    flags=(*RETRY_FLAGS, *place_flags()),
 )
 
 

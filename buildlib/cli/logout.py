@@ -19,6 +19,7 @@ VERB = Verb(
         Flag("all", "forget all logins of the file", short="a", kind=BOOL),
         Flag("authfile", "file that keeps the login", metavar="FILE", env="REGISTRY_AUTH_FILE"),
         Flag("compat-auth-file", "the same file in docker's place, such as ~/.docker/config.json", metavar="FILE"),
+        Flag("tls-verify", "accepted; the registry is not asked", kind=BOOL, default=True, no_op=True),
     ),
 )
 

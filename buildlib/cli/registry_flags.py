@@ -63,6 +63,7 @@ def place_flags(side: str = "") -> tuple[Flag, ...]:
 
 
 RETRY_TIMES = Flag("retry-times", "how often to try again", kind=NUMBER, metavar="COUNT", default=3)
+RETRY_FLAGS = (Flag("retry-delay", "how long to wait before that, like 2s", metavar="DURATION"), RETRY_TIMES)
 
 
 def place_access(args: Arguments, side: str = "") -> Access:
@@ -78,6 +79,8 @@ def place_access(args: Arguments, side: str = "") -> Access:
 
     settings: dict[str, Any] = {"tls_verify": given("tls_verify"), "cert_dir": given("cert_dir")}
     settings["retries"] = args.values.get("retry_times", 3)
+    if args.values.get("retry_delay"):
+        settings["retry_delay"] = _seconds(args.retry_delay)
     file = given("authfile") or args.values.get("authfile")
     if file:
         settings["auth_files"] = (file,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from buildlib.cli.copy_image import image_format
 from buildlib.cli.flags import BOOL, Flag, Verb
-from buildlib.cli.registry_flags import PLATFORM_FLAGS, RETRY_TIMES, place_flags
+from buildlib.cli.registry_flags import PLATFORM_FLAGS, RETRY_FLAGS, place_flags
 from buildlib.errors import UsageError
 
 TYPE_CHECKING = False
@@ -40,9 +40,13 @@ VERB = Verb(
         Flag("preserve-digests", "fail rather than change a digest", kind=BOOL),
         Flag("quiet", "do not tell how it goes on", short="q", kind=BOOL),
         Flag("remove-signatures", "do not copy signatures", kind=BOOL, no_op=True),
-        RETRY_TIMES,
+        *RETRY_FLAGS,
         Flag("scoped", "names at the destination hold the whole name of the source", kind=BOOL),
         Flag("sign-by", "sign with this key", metavar="FINGERPRINT", later=True),
+        Flag("sign-by-sigstore", "sign as this file describes", metavar="FILE", later=True),
+        Flag("sign-by-sigstore-private-key", "sign with this key", metavar="FILE", later=True),
+        Flag("sign-by-sq-fingerprint", "sign with this key", metavar="FINGERPRINT", later=True),
+        Flag("sign-passphrase-file", "passphrase of the key", metavar="FILE", later=True),
         Flag("src", "kind of the source: docker, dir or yaml", short="s", metavar="KIND"),
         *(flag for side in ("src", "dest") for flag in place_flags(side)),
         *PLATFORM_FLAGS,

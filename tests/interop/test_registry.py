@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -269,6 +270,14 @@ def test_logins_are_shared_with_skopeo(guarded_registry: str, skopeo: Program, b
     assert shown["Digest"] == memory.root.digest
 
 
+@pytest.mark.parametrize(
+    "verb", ["copy", "sync", "inspect", "delete", "list-tags", "login", "logout", "manifest-digest"]
+)
+def test_every_flag_of_skopeo_is_known(verb: str, skopeo: Program, buildlib: Program) -> None:
+    theirs, ours = (set(re.findall(r"(?<= )--[a-z][a-z-]+", tool(verb, "--help"))) for tool in (skopeo, buildlib))
+    assert theirs - ours - {"--policy", "--registries.d", "--command-timeout"} == set()
+
+
 # --- large images -----------------------------------------------------------------------------------------------------
 
 
@@ -290,6 +299,7 @@ def test_a_layer_of_five_gigabytes_is_pushed_and_pulled_in_little_memory(name: s
             *limit, *buildlib_command(tmp_path / "other"), "pull", "-q", "--tls-verify=false", f"docker://{name}:1"
         ),
     ]
+    print(f"\npeak of the largest process, push and pull: {peaks} KiB")  # for who runs it with -s
     assert max(peaks) < 150_000, f"{peaks} KiB"
     listed = subprocess.run([*buildlib_command(tmp_path / "other"), "images", "-q", "--no-trunc"], capture_output=True)
     assert id in listed.stdout.decode()
