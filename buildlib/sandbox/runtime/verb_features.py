@@ -25,6 +25,13 @@ MOUNT_OPTIONS = (*_EITHER, *(f"r{word}" for word in _EITHER), "tmpcopyup", "defa
 """Those that are no business of a file system; each of the first also recursive."""
 
 
+SECCOMP_ACTIONS = tuple(
+    f"SCMP_ACT_{word}"
+    for word in ("KILL", "KILL_PROCESS", "KILL_THREAD", "TRAP", "ERRNO", "TRACE", "ALLOW", "LOG", "NOTIFY")
+)
+SECCOMP_OPERATORS = tuple(f"SCMP_CMP_{word}" for word in ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"))
+
+
 def run(place: Place, given: dict[str, Any], positionals: list[str]) -> None:
     """It says what the runtime knows, not what this kernel has."""
     if positionals:
@@ -43,6 +50,7 @@ def document() -> dict[str, Any]:
             "namespaces": sorted(namespaces.FLAGS),
             "capabilities": list(caps.NAMES),
             "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
+            "seccomp": {"enabled": True, "actions": list(SECCOMP_ACTIONS), "operators": list(SECCOMP_OPERATORS)},
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
             "intelRdt": {"enabled": False},

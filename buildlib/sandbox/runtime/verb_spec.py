@@ -7,7 +7,7 @@ import os
 
 from buildlib.errors import SandboxError, UsageError
 from buildlib.oci.mount import Mount
-from buildlib.oci.runtime import IDMapping, Linux, Namespace, Rlimit, RuntimeSpec
+from buildlib.oci.runtime import Capabilities, IDMapping, Linux, Namespace, Rlimit, RuntimeSpec
 from buildlib.oci.value import evolve
 from buildlib.sandbox.defaults import default_spec
 
@@ -53,8 +53,18 @@ def document(*, rootless: bool = False) -> dict[str, Any]:
         mounts=(_GROUPS,),
     )
     assert base.process is not None
-    spec = evolve(base, process=evolve(base.process, terminal=True))
+    linux = evolve(base.linux or Linux(), seccomp=_filter(base.process.capabilities or Capabilities()))
+    spec = evolve(base, process=evolve(base.process, terminal=True), linux=linux)
     return (_rootless(spec) if rootless else spec).to_dict()
+
+
+def _filter(sets: Capabilities) -> dict[str, Any]:
+    """Our own profile in full, as every runtime understands it."""
+    from buildlib.linux.libc import machine
+    from buildlib.sandbox.seccomp.default import profile
+    from buildlib.sandbox.seccomp.profile import resolve
+
+    return resolve(profile(), sets.effective, machine())
 
 
 def _rootless(spec: RuntimeSpec) -> RuntimeSpec:
