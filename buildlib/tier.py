@@ -73,6 +73,8 @@ def decide(facts: Facts, driver: str | None = None, isolation: str | None = None
     elif not facts.privileged:
         losses.append(f"no namespaces, for a user namespace can't be had ({facts.user_namespace}): no RUN is shut in")
         hint = _allow_user_namespaces(facts)
+    elif facts.mount:
+        losses.append(f"no namespaces, for nothing can be mounted ({facts.mount}): no RUN is shut in")
     chosen = _isolation(facts, isolation, strongest)
     return Choice(Tier(_driver(facts, driver, losses), chosen, ids), tuple(losses), hint)  # type: ignore[arg-type]
 
@@ -163,7 +165,7 @@ def known_facts(root: str, status: Status | None = None, *, again: bool = False)
             kept: dict[str, Any] = json.loads(probe.text(path) or "{}")
             if kept.get("mark") == mark:
                 return probe.unpack(kept["facts"]), False
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             pass  # of another version, or half of it
     from buildlib.snapshot.overlay import OPTIONS
 
