@@ -13,7 +13,7 @@ from buildlib.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from buildlib import Platform, Store
     from buildlib.cli.flags import Arguments
@@ -121,7 +121,7 @@ def request_of(
         dockerignore.read(ignored),
         options,
         platform,
-        platforms if len(platforms) > 1 else (),
+        _several(platforms or (host,), build_args),
         args.manifest or "",
         names=tuple(args.tag),
         layers=args.layers,
@@ -238,6 +238,11 @@ def _platforms(args: Arguments) -> tuple[Platform, ...]:
         return (Platform(**{**usual, **given}),)
     words = dict.fromkeys(word.strip() for word in args.platform)
     return tuple(dict.fromkeys(host if word == "local" else Platform.parse(word) for word in words))
+
+
+def _several(platforms: tuple[Platform, ...], build_args: Mapping[str, str]) -> tuple[Platform, ...]:
+    """The platforms if they are to make an index, which docker's build argument demands of one, too."""
+    return platforms if len(platforms) > 1 or build_args.get("BUILDKIT_MULTI_PLATFORM") in ("1", "true") else ()
 
 
 def _annotations(words: Sequence[str], platforms: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:

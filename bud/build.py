@@ -33,44 +33,48 @@ _LOCAL = ("oci:", "oci-archive:", "docker-archive:", "docker-daemon:", "dir:", "
 __all__ = ["Build", "Request", "SecretSource", "SshSource"]
 
 
+class Shared:
+    """What the builds of one command, for a platform each, have together; to be closed."""
+
+    def __init__(self, store: Store, request: Request, progress: Progress) -> None:
+        self.several = bool(request.platforms)
+        self.caching = Caching(store, request.caching, progress)
+        self.contexts = Contexts(store, request.context, request.ignore, request.plan.contexts)
+        self.asked: dict[str, list[Platform]] = {}
+        """For which platforms each base image was wanted."""
+        self.lock = RLock()
+
+    def close(self) -> None:
+        """Let go of caches and contexts from elsewhere."""
+        self.caching.close()
+        self.contexts.close()
+
+
 class Build:
-    """One build; leaving the block removes all its containers, but for one that is kept. Thread-safe.
+    """One build; leaving the block removes all its containers, but for one that is kept. Thread-safe."""
 
-    Among several builds of one command, ``caching`` and ``asked`` are those of all: ``asked`` holds for which platforms
-    each base image was wanted.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        request: Request,
-        progress: Progress,
-        caching: Caching | None = None,
-        asked: dict[str, list[Platform]] | None = None,
-    ) -> None:
+    def __init__(self, store: Store, request: Request, progress: Progress, shared: Shared | None = None) -> None:
         self.store = store
         self.request = request
         self.progress = progress
-        self.label = f"{request.platform} " if asked is not None else ""
+        self.shared = shared or Shared(store, request, progress)
+        self.label = f"{request.platform} " if self.shared.several else ""
         """What tells it from the others, before something else."""
-        self.contexts = Contexts(store, request.context, request.ignore, request.plan.contexts)
+        self.contexts = self.shared.contexts
+        self.caching = self.shared.caching
         self.compiler = Compiler(request, self.contexts)
-        self.caching = caching or Caching(store, request.caching, progress)
         self.stages: dict[int, StageBuild] = {}
-        self._asked = asked
         self._target = -1
         self._fresh: dict[tuple[Origin, str], list[WorkingContainer]] = {}
         """Containers on base images that no stage has taken yet."""
         self._images: dict[str, WorkingContainer] = {}
         """Containers on images from which files are taken."""
         self._kept: WorkingContainer | None = None
-        self._lock = RLock()
 
     def __enter__(self) -> Build:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.caching.close()
         waiting = [container for several in self._fresh.values() for container in several]
         own = [stage.container for stage in self.stages.values() if stage.build is self and stage.container is not None]
         for container in (*own, *waiting, *self._images.values()):
@@ -78,7 +82,7 @@ class Build:
                 container.keep()
             else:
                 container.remove()
-        self.contexts.close()
+        self.shared.close()
 
     # --- the plan and its execution -----------------------------------------------------------------------------------
 
@@ -175,8 +179,8 @@ class Build:
         """A new container on an image."""
         step = self.progress.step(f"[{self.label}internal] load {name}") if name != "scratch" else None
         options = base_options(self.request, platform)
-        if self._asked is not None and name != "scratch" and not name.startswith(_LOCAL):
-            self._fetch_beside(name, options, self._asked.setdefault(name, []))
+        if self.shared.several and name != "scratch" and not name.startswith(_LOCAL):
+            self._fetch_beside(name, options, self.shared.asked.setdefault(name, []))
         container = self.store.from_image(name, **options, **self._access(name, options), temporary=True)
         if step is not None:
             step.end()
@@ -226,7 +230,7 @@ class Build:
             base = self.stages[stage.base.stage].container
             assert base is not None
             return base.fork(temporary=True)
-        with self._lock:
+        with self.shared.lock:
             waiting = self._fresh.get((stage.base, stage.platform))
             if waiting:
                 return waiting.pop()
@@ -263,7 +267,7 @@ class Build:
     def _referred(self, ref: Ref) -> Any:
         if ref.kind == "stage":
             return self.stages[ref.name].container
-        with self._lock:
+        with self.shared.lock:
             if ref.kind == "image":
                 if ref.name not in self._images:
                     self._images[ref.name] = self.from_image(ref.name)

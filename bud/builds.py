@@ -7,9 +7,9 @@ target) is built once.
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 
-from bud.build import Build
-from bud.caching import Caching
+from bud.build import Build, Shared
 from bud.errors import StepFailed
 from bud.schedule import run_all
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bud.progress import Progress
     from bud.request import Request
     from bud.stage import StageBuild
-    from buildlib import Image, ManifestList, Platform, Store
+    from buildlib import Image, ManifestList, Store
 
 
 def build(store: Store, request: Request, progress: Progress | None = None) -> Image | ManifestList:
@@ -42,20 +42,16 @@ class Builds:
         self.store = store
         self.request = request
         self.progress = progress
-        self.caching = Caching(store, request.caching, progress)
-        bases: dict[str, list[Platform]] = {}
-        self.each = [
-            Build(store, one, progress, self.caching, bases if request.platforms else None)
-            for one in request.for_each_platform()
-        ]
+        self.shared = Shared(store, request, progress)
+        self.each = [Build(store, one, progress, self.shared) for one in request.for_each_platform()]
 
     def __enter__(self) -> Builds:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in self.each:
-            one.__exit__()
-        self.caching.close()
+        with ExitStack() as stack:
+            for one in self.each:
+                stack.push(one)
 
     def describe(self) -> str:
         """The plans as text."""

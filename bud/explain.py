@@ -49,7 +49,7 @@ def explain(store: Store, request: Request) -> tuple[Explained, ...]:
     request = request._replace(caching=request.caching._replace(explain=True, targets=()))
     with Builds(store, request, Progress(None)) as builds:
         plans = [build.plan() for build in builds.each]
-        builds.caching.open([build.request.platform for build in builds.each])
+        builds.shared.caching.open([build.request.platform for build in builds.each])
         return tuple(one for build, plan in zip(builds.each, plans, strict=True) for one in _explained(build, plan))
 
 

@@ -215,6 +215,26 @@ def test_without_a_name_there_are_still_the_outputs(cross: Builder, tmp_path: Pa
     assert cross.store.manifest_lists() == []
 
 
+def test_an_index_of_one(cross: Builder) -> None:
+    assert command(cross, "--build-arg=BUILDKIT_MULTI_PLATFORM=1", "-t", "single") == 0
+    assert [str(image.platform) for image in cross.store.manifest_list("single").images] == [HOST]
+
+
+def test_an_additional_context_serves_all_platforms(cross: Builder, tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "file").write_text("more")
+    (tmp_path / "more" / ".dockerignore").write_text("no")
+    cross.file(
+        "Dockerfile",
+        f"FROM --platform=$BUILDPLATFORM {cross.base} AS a\nARG TARGETARCH\n"
+        "RUN --mount=from=more,target=/m cp /m/file /$TARGETARCH\nFROM scratch\nCOPY --from=a /* /\n",
+    )
+    assert command(cross, f"--platform={HOST},{OTHERS[0]}", f"--build-context=more={tmp_path}/more", "-t", "c") == 0
+    for image in cross.store.manifest_list("c").images:
+        assert cross.read(image, f"/{image.platform.architecture}") == "more"
+    assert cross.store.containers() == []
+
+
 def test_what_can_not_hold_several_platforms_is_refused_at_once(
     cross: Builder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
