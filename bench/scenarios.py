@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench import builds, measure, rootless, transfers, verbs, warm
+from bench import builds, measure, rootless, runtime, transfers, verbs, warm
 from bench.place import bases, debian, fresh
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ SCENARIOS = [
     Scenario("from an image that is here", verbs.from_, rounds=15, faster=1 / 3),
     Scenario("config of a container", verbs.config, rounds=15, faster=1 / 3),
     Scenario("run of true", verbs.run, rounds=15, faster=2),
+    Scenario("buildlib-runtime run of true", runtime.run, rounds=25, faster=1),
     Scenario("run of true, warm", warm.run, rounds=25, faster=5, within=0.008),
     Scenario("3 stages of 20 steps, cached", builds.cached_stages, rounds=15, faster=2.5, within=0.120),
     Scenario("3 stages of 20 steps, cached and warm", warm.rebuild, rounds=25, within=0.015),
