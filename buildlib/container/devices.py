@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import re
 import stat
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildlib.errors import FormatError, NotFound, SandboxError
 from buildlib.oci.runtime import Device
+from buildlib.oci.value import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any
 
 CDI_FOLDERS = ("/etc/cdi", "/var/run/cdi")
 """Where specifications lie, the later one goes first."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import time
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any
 
 from buildlib.container.inputs import View, view
 from buildlib.container.mounts import Bind, Cache, Content, Secret, Ssh, Tmpfs
@@ -15,8 +13,10 @@ from buildlib.container.streams import Pump, descriptor
 from buildlib.container.synthetic import synthetic_files
 from buildlib.errors import BuildlibError, NotFound, UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from buildlib.container import WorkingContainer
     from buildlib.container.devices import Devices
@@ -184,15 +184,19 @@ def _bind(store: Store, mount: Bind) -> dict[str, Any]:
 
 
 def _file(kind: str, target: str, data: bytes, **fields: Any) -> dict[str, Any]:
+    import base64
+
     return {"type": kind, "target": target, "content": base64.b64encode(data).decode(), **fields}
 
 
 def _leases(wanted: Request) -> list[str]:
     """What must not be collected while the command runs."""
-    from buildlib.worker.running.caches import folder_name
-
-    needed = [f"cache:{folder_name(m.id or m.target)}" for m in wanted.mounts if isinstance(m, Cache)]
+    needed = []
     for mount in wanted.mounts:
+        if isinstance(mount, Cache):
+            from buildlib.worker.running.caches import folder_name
+
+            needed.append(f"cache:{folder_name(mount.id or mount.target)}")
         if isinstance(mount, Bind | Cache) and isinstance(mount.from_, View):
             needed += [f"layer:{layer}" for layer in mount.from_.layers]
     return needed

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import selectors
 import sys
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     Stream = Any
     """None for the caller's own, a file descriptor, an object with ``fileno()``, or one with ``write(str)``."""

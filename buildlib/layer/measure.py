@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zlib
 from collections import namedtuple
 
 from buildlib.errors import DigestMismatch, from_os_error
-from buildlib.layer.blocks import LARGE, Block, Stage
+from buildlib.layer.blocks import LARGE, SIZE, Block, Stage
 from buildlib.layer.compress import compressor, crc32
 from buildlib.layer.writer import write_stages
 from buildlib.oci import Digest
@@ -140,11 +141,14 @@ class _Checksum:
 
     def __init__(self) -> None:
         self.value = 0
-        self._crc32 = crc32()
+        self._crc32 = zlib.crc32
+        self._small = True
 
     def update(self, data: memoryview) -> None:
         """Add bytes."""
         self.value = self._crc32(data, self.value)
+        if self._small and len(data) >= SIZE:  # more will come, and pay for the import of a faster one
+            self._small, self._crc32 = False, crc32()
 
     def check(self, known: Known, size: int, path: str) -> Digest:
         """The digest of an archive that is still what it was."""

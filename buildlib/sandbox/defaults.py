@@ -135,6 +135,9 @@ def _writable(mounts: Sequence[Mount]) -> tuple[Mount, ...]:
 
 def capabilities(add: Iterable[str] = (), drop: Iterable[str] = ()) -> tuple[str, ...]:
     """The default set, changed: first everything is added, then dropped, as ``docker run`` does it."""
+    add, drop = tuple(add), tuple(drop)
+    if not add and not drop:
+        return tuple(sorted(CAPABILITIES))
     from buildlib.linux.caps import NAMES
 
     def full(words: Iterable[str]) -> set[str]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from typing import TYPE_CHECKING, Any
 
 from buildlib.linux import beneath
 from buildlib.snapshot.tree import remove_tree
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
 JOURNAL, ASIDE = "furniture.json", "aside"
 """Beside the tree."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 
 from buildlib.linux import mount
@@ -50,6 +49,8 @@ class Scratch:
             return mount.open_tree("", dir_fd=fd, recursive=False)  # a device has nothing that could be kept
         place = self.place()
         if stat.S_ISREG(info.st_mode):
+            import shutil
+
             copy = f"{place}/file"
             shutil.copyfile(f"/proc/self/fd/{fd}", copy)
             os.chown(copy, info.st_uid, info.st_gid)
