@@ -81,6 +81,15 @@ def debian_tar(tmp_path_factory: pytest.TempPathFactory) -> str:
     return made.stdout.strip()
 
 
+@pytest.fixture(scope="session")
+def python_tar() -> str:
+    """The same with Python and pip in it."""
+    made = subprocess.run([ROOT / ".ci" / "rootfs", "python3-pip,python3-venv"], capture_output=True, text=True)
+    if made.returncode != 0:
+        pytest.skip(f"no root file system with Python: {made.stderr.strip()}")
+    return made.stdout.strip()
+
+
 def _write_busybox(path: Path, program: str) -> None:
     applets = subprocess.run([program, "--list-full"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:

@@ -37,15 +37,6 @@ def execute(tmp_path: Path, busybox_tar: str, monkeypatch: pytest.MonkeyPatch) -
     return run
 
 
-@pytest.fixture(scope="session")
-def python_tar() -> str:
-    """A Debian root file system with Python and pip."""
-    made = subprocess.run([ROOT / ".ci" / "rootfs", "python3-pip,python3-venv"], capture_output=True, text=True)
-    if made.returncode != 0:
-        pytest.skip(f"no root file system with Python: {made.stderr.strip()}")
-    return made.stdout.strip()
-
-
 @pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.stem[:2] not in ("02", "04")], ids=lambda path: path.stem)
 def test_a_notebook_runs(path: Path, execute: Callable[[Path], Any]) -> None:
     book = execute(path)
