@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from buildlib.registry.auth import Credential
     from buildlib.remote import copy_image, delete_image, inspect_image, list_tags, read_document
     from buildlib.rootless import unshare
+    from buildlib.source_image import add_source, create_source_image, source_manifest
     from buildlib.store import Store
     from buildlib.sync import sync_images
 
@@ -64,9 +65,11 @@ __all__ = [
     "Store",
     "Tmpfs",
     "WorkingContainer",
+    "add_source",
     "build",
     "can_run",
     "copy_image",
+    "create_source_image",
     "delete_image",
     "errors",
     "events",
@@ -79,6 +82,7 @@ __all__ = [
     "open_store",
     "read_document",
     "shared_store",
+    "source_manifest",
     "sync_images",
     "unshare",
 ]
@@ -108,7 +112,10 @@ _HOMES = {
     "Tmpfs": "container.mounts",
     "WorkingContainer": "container",
     "can_run": "emulation",
+    "add_source": "source_image",
     "copy_image": "remote",
+    "create_source_image": "source_image",
+    "source_manifest": "source_image",
     "delete_image": "remote",
     "errors": "",
     "events": "",

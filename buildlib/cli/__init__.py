@@ -52,6 +52,10 @@ MODULES = {
     "rmi": "rmi",
     "run": "run",
     "save": "save",
+    "source add": "source_add",
+    "source create": "source_create",
+    "source pull": "source_pull",
+    "source push": "source_push",
     "sync": "sync",
     "tag": "tag",
     "umount": "umount",
@@ -70,6 +74,8 @@ ALIASES = {
 }
 
 LOG_LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "panic")
+
+DRIVERS = ("overlay", "overlay2", "fuse", "fuse-overlayfs", "copy", "vfs")
 
 INTERRUPTED_EXIT = 130
 BROKEN_PIPE_EXIT = 141
@@ -229,6 +235,9 @@ def _check_globals(values: dict[str, Any]) -> None:
 
     if values["log_level"] not in LOG_LEVELS:
         raise UsageError(f"unknown log level {values['log_level']!r}", hint=f"one of {', '.join(LOG_LEVELS)}")
+    if (values["storage_driver"] or "overlay") not in DRIVERS:
+        hint = "it is overlay, fuse or copy"
+        raise UsageError(f"there is no storage driver {values['storage_driver']!r}", hint=hint)
     if values["log_format"] not in ("text", "json"):
         raise UsageError(f"--log-format takes text or json, not {values['log_format']!r}")
 

@@ -1,7 +1,6 @@
 """The document that ``inspect`` shows, in the shape of buildah's: an image's config in the OCI and the Docker form.
 
-Pure: it turns parsed JSON into parsed JSON. What buildah's document says of its own inner life (CNI folders, labels of
-SELinux) is left out.
+Pure: it turns parsed JSON into parsed JSON. What there is not here (CNI folders, labels of SELinux) is empty.
 """
 
 from __future__ import annotations
@@ -49,8 +48,9 @@ def describe(
     mount_point: str = "",
     annotations: dict[str, str] | None = None,
     created_by: str = "",
+    run: dict[str, Any] | None = None,
 ) -> Struct:
-    """The whole document. ``config`` is an image config as JSON gives it."""
+    """The whole document. ``config`` is an image config as JSON gives it, ``run`` how a container runs commands."""
     history = _history(config)
     return Struct(
         {
@@ -63,13 +63,67 @@ def describe(
             "Container": container,
             "ContainerID": container_id,
             "MountPoint": mount_point,
+            "ProcessLabel": "",
+            "MountLabel": "",
             "ImageAnnotations": annotations,
             "ImageCreatedBy": created_by,
             "OCIv1": _oci(config, history),
             "Docker": _docker(config, history),
+            "DefaultMountsFilePath": "",
+            **_confinement(run or {}),
             "History": history or None,
+            "Devices": list((run or {}).get("devices", ())),
         }
     )
+
+
+_NAMESPACES = ("cgroup", "ipc", "mount", "network", "pid", "user", "uts")
+_CAPABILITIES = (
+    "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP", "SETUID",
+    "SYS_CHROOT",
+)  # fmt: skip
+
+
+def _confinement(run: dict[str, Any]) -> dict[str, Any]:
+    """How commands are kept apart, in buildah's words."""
+    words = {"cgroup": "cgroupns", "network": "network", "user": "userns"}
+    shared = {"network": True, "user": True}  # where nothing is said
+    spaces = []
+    for kind in _NAMESPACES:
+        word = run.get(words.get(kind, kind), "")
+        path = word.removeprefix("ns:") if word.startswith("ns:") else ""
+        host = word == "host" or (not word and shared.get(kind, False))
+        spaces.append(Struct({"Name": kind, "Host": host, "Path": path}))
+    own = "user" in {kind for kind in _NAMESPACES if run.get(words.get(kind, kind)) == "private"} or bool(
+        run.get("uid_map")
+    )
+    mappings = [_mapped(run.get(name, ())) for name in ("uid_map", "gid_map")]
+    network = {"none": "NetworkDisabled", "private": "NetworkEnabled"}.get(run.get("network", ""), "NetworkDefault")
+    return {
+        "Isolation": run.get("isolation") or "oci",
+        "NamespaceOptions": spaces,
+        "Capabilities": _capabilities(run),
+        "ConfigureNetwork": network,
+        "CNIPluginPath": "",
+        "CNIConfigDir": "",
+        "IDMappingOptions": Struct(
+            {"HostUIDMapping": not own, "HostGIDMapping": not own, "UIDMap": mappings[0], "GIDMap": mappings[1]}
+        ),
+    }
+
+
+def _mapped(words: Iterable[str]) -> list[Struct]:
+    rows = [[int(number) for number in word.split(":")] for word in words]
+    return [Struct({"ContainerID": inside, "HostID": outside, "Size": count}) for inside, outside, count in rows]
+
+
+def _capabilities(run: dict[str, Any]) -> list[str]:
+    """Those that commands have; "all" stays as it is."""
+    added, dropped = (
+        {word.upper().removeprefix("CAP_") for word in run.get(key, ())} for key in ("cap_add", "cap_drop")
+    )
+    kept = (set(_CAPABILITIES) if "ALL" not in dropped else set()) - dropped
+    return sorted(f"CAP_{name}" for name in kept | (added if "ALL" in dropped else added - dropped))
 
 
 def plain(value: Any) -> Any:

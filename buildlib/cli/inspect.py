@@ -133,6 +133,7 @@ def _container(container: WorkingContainer) -> Struct:
         mount_point=container.mount_point or "",
         annotations=dict(container.state.annotations),
         created_by=container.state.created_by,
+        run=container.state.run,
     )
 
 

@@ -45,3 +45,20 @@ def test_a_template_sees_the_fields_that_json_leaves_out():
 def test_a_template_prints_times_as_go_does():
     assert Template("{{.OCIv1.Created}}").render(describe(config=CONFIG)) == "2026-11-24 10:10:20.13 +0000 UTC"
     assert Template("{{.OCIv1.Created}}").render(describe(config={})) == "0001-01-01 00:00:00 +0000 UTC"
+
+
+def test_how_commands_are_kept_apart_is_told_in_buildahs_words():
+    run = {"network": "none", "ipc": "host", "pid": "ns:/proc/1/ns/pid", "cap_add": ["net_raw"], "cap_drop": ["CAP_KILL"],
+           "isolation": "chroot", "uid_map": ["0:1000:10"]}  # fmt: skip
+    document = plain(describe(config={}, run=run))
+    spaces = {space["Name"]: (space["Host"], space["Path"]) for space in document["NamespaceOptions"]}
+    assert spaces == {
+        "cgroup": (False, ""), "ipc": (True, ""), "mount": (False, ""), "network": (False, ""),
+        "pid": (False, "/proc/1/ns/pid"), "user": (True, ""), "uts": (False, ""),
+    }  # fmt: skip
+    assert (document["Isolation"], document["ConfigureNetwork"]) == ("chroot", "NetworkDisabled")
+    assert "CAP_NET_RAW" in document["Capabilities"]
+    assert "CAP_KILL" not in document["Capabilities"]
+    assert document["IDMappingOptions"]["UIDMap"] == [{"ContainerID": 0, "HostID": 1000, "Size": 10}]
+    everything = plain(describe(config={}, run={"cap_drop": ["ALL"], "cap_add": ["chown"]}))
+    assert everything["Capabilities"] == ["CAP_CHOWN"]

@@ -30,7 +30,7 @@ def test_a_failure_is_one_line_and_a_hint_and_exits_125(call):
 
 def test_global_flags_are_checked(call):
     assert call("--log-level", "loud", "images").err.startswith("Error: unknown log level 'loud'\nhint: one of trace,")
-    assert "Error: the storage driver 'btrfs' is not supported yet" in call("--storage-driver=btrfs", "images").err
+    assert "Error: there is no storage driver 'btrfs'" in call("--storage-driver=btrfs", "images").err
     assert call("--nope").err.startswith("Error: unknown flag: --nope")
     assert call("--runroot", "/x", "--storage-driver", "overlay", "images").code == 0
 
