@@ -27,17 +27,27 @@ class Mask:
         return f"mask {' '.join(self.paths)}"
 
     def execute(self) -> None:
-        """A read-only tmpfs over a directory, /dev/null over a file."""
-        for spot in _existing(self.rootfs, self.paths):
-            if stat.S_ISDIR(os.fstat(spot).st_mode):
-                options = ("size=0k", "nr_inodes=1", "mode=555")
-                fd = mount.new_mount("tmpfs", options, attributes=mount.ATTR_RDONLY, source="tmpfs")
-            else:
-                fd = _null()
-            try:
-                mount.move_mount(fd, "", dir_fd=spot)
-            finally:
+        """A read-only tmpfs over directories, the same over all, /dev/null over files."""
+        covers: dict[bool, int] = {}
+        try:
+            for spot in _existing(self.rootfs, self.paths):
+                directory = stat.S_ISDIR(os.fstat(spot).st_mode)
+                if directory not in covers:
+                    covers[directory] = _nothing() if directory else _null()
+                fd = mount.open_tree("", dir_fd=covers[directory], recursive=False)
+                try:
+                    mount.move_mount(fd, "", dir_fd=spot)
+                finally:
+                    os.close(fd)
+        finally:
+            for fd in covers.values():
                 os.close(fd)
+
+
+def _nothing() -> int:
+    """An empty directory that stays empty, as a detached mount."""
+    options = ("size=0k", "nr_inodes=1", "mode=555")
+    return mount.new_mount("tmpfs", options, attributes=mount.ATTR_RDONLY, source="tmpfs")
 
 
 def _null() -> int:
