@@ -110,8 +110,20 @@ def names_of(outputs: Iterable[Output]) -> tuple[str, ...]:
     return tuple(name for output in outputs if output.type in ("image", "registry") for name in output.names)
 
 
-def write(store: Store, image: Image | ManifestList, outputs: Sequence[Output], stdout: int, **options: Any) -> None:
-    """Write all of them; ``options`` are those of pushing, such as ``access``."""
+def write(
+    store: Store,
+    image: Image | ManifestList,
+    outputs: Sequence[Output],
+    stdout: int,
+    names: Sequence[str] = (),
+    daemon: str | None = None,
+    **options: Any,
+) -> None:
+    """Write all of them.
+
+    ``names`` are those that were asked for: docker knows no localhost/, so it gets them as they are. ``daemon`` is its
+    address, ``options`` are those of pushing, such as ``access``.
+    """
     from buildlib import Image
 
     for output in outputs:
@@ -121,7 +133,9 @@ def write(store: Store, image: Image | ManifestList, outputs: Sequence[Output], 
             assert isinstance(image, Image)
             _tar(store, image, output.dest, stdout)
         elif output.type in ("oci", "docker"):
-            _archive(store, image, output, stdout)
+            if output.type == "docker":
+                output = output._replace(names=output.names or tuple(names))
+            _archive(store, image, output, stdout, {"daemon_host": daemon} if daemon else {})
         elif output.push:
             push(image, output.names or image.names, output.compression, output.level, **options)
 
@@ -157,14 +171,14 @@ def _tar(store: Store, image: Image, dest: str, stdout: int) -> None:
         store.export_files(image, file.fileno())
 
 
-def _archive(store: Store, image: Image | ManifestList, output: Output, stdout: int) -> None:
+def _archive(store: Store, image: Image | ManifestList, output: Output, stdout: int, daemon: dict[str, Any]) -> None:
     """An image archive or an OCI layout; ``docker`` without a place goes to the docker daemon."""
     transport = "oci-archive" if output.type == "oci" else "docker-archive"
     names = output.names or image.names
     packing: dict[str, Any] = {"compression": output.compression, "level": output.level}
     if not output.dest:
         for name in names or (f"sha256:{image.id}",):
-            image.push(f"docker-daemon:{name}")
+            image.push(f"docker-daemon:{name}", **daemon)
     elif not output.packed:
         layout = "oci" if output.type == "oci" else "dir"
         image.push(f"{layout}:{os.path.abspath(output.dest)}", names=names if layout == "oci" else (), **packing)

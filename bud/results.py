@@ -68,7 +68,8 @@ def write(store: Store, image: Image | ManifestList, names: tuple[str, ...], arg
     wanted = _outputs(args)
     access: dict[str, Any] = {"access": _access(args)} if args.push or any(each.push for each in wanted) else {}
     sys.stdout.flush()
-    outputs.write(store, image, wanted, sys.stdout.fileno() if wanted else 1, **access)
+    stdout = sys.stdout.fileno() if wanted else 1
+    outputs.write(store, image, wanted, stdout, names, os.environ.get("DOCKER_HOST"), **access)
     if args.push:
         outputs.push(image, names, None, None, **access)
     if args.metadata_file is not None:

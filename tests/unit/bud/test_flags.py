@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bud.cli import main
+from bud.arguments import request_of
+from bud.cli import VERB, main
+from bud.results import extend
+from buildlib.cli.flags import parse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +51,51 @@ def made(bud: Builder, text: str, *words: str) -> Image:
 def test_how_commands_run(bud: Builder, flag: str, command: str, printed: str) -> None:
     image = made(bud, f"FROM BASE AS below\nFROM below\nRUN {command} > /out\n", flag)
     assert bud.read(image, "/out") == printed
+
+
+def test_flags_about_commands_become_values(bud: Builder) -> None:
+    words = [
+        "--cgroup-parent=/p", "--cpu-period=1000", "--cpu-quota=500", "--cpuset-cpus=0", "--cpuset-mems=0",
+        "--dns-option=rotate", "--dns-search=example.com", "--group-add=7", "--memory=1m", "--memory-swap=2m",
+        "--no-hostname", "--no-hosts", "--security-opt=seccomp=unconfined", "--userns=private",
+        "--userns-uid-map=0:5:9", "--userns-gid-map=0:6:9", "--cgroupns=host", "--ipc=host", "--pid=host",
+        "--cap-add=SYS_PTRACE", "--isolation=chroot",
+    ]  # fmt: skip
+    bud.file("Dockerfile", "FROM scratch\n")
+    args = parse(VERB, [*words, str(bud.context)], {})
+    options = extend(request_of(args), args).run
+    assert options is not None
+    expected = {
+        "cgroup_parent": "/p", "cpu_period": 1000, "cpu_quota": 500, "cpuset_cpus": "0", "cpuset_mems": "0",
+        "dns_options": ("rotate",), "dns_search": ("example.com",), "group_add": ("7",), "memory": 1 << 20,
+        "memory_swap": 2 << 20, "no_hostname": True, "no_hosts": True, "security": ("seccomp=unconfined",),
+        "userns": "private", "uid_map": ("0:5:9",), "gid_map": ("0:6:9",), "cgroupns": "host", "ipc": "host",
+        "pid": "host", "cap_add": ("SYS_PTRACE",), "isolation": "chroot",
+    }  # fmt: skip
+    given = options.given()
+    assert {name: given.get(name) for name in expected} == expected
+
+
+def test_an_ignore_file_of_another_name(bud: Builder, capsys: pytest.CaptureFixture[str]) -> None:
+    bud.file("secret", "x")
+    bud.file("other.ignore", "# why\nsec*\n")
+    text = "FROM scratch\nCOPY secret /\n"
+    assert line(bud, text, f"--ignorefile={bud.context}/other.ignore") == 125
+    assert "left out by the pattern sec* (line 2 of " in capsys.readouterr().err
+    assert line(bud, text) == 0
+
+
+def test_files_are_no_younger_than_the_epoch_when_that_is_asked_for(bud: Builder) -> None:
+    text = "FROM BASE\nCOPY a /a\nRUN date +%N > /tmp/x; rm /tmp/x; mkdir /made\n"
+    digests = []
+    for number in (1, 2):
+        bud.file("a", "same")
+        os.utime(bud.context / "a", (5000 + number, 5000 + number))
+        image = made(bud, text, "--source-date-epoch=1000", "--rewrite-timestamp", "--no-cache", f"-t=n{number}")
+        digests.append(image.digest)
+    assert digests[0] == digests[1]
+    assert image.config.created == "1970-01-01T00:16:40Z"
+    assert made(bud, text, "--source-date-epoch=1000").diff_ids[-2:] != image.diff_ids[-2:]
 
 
 def test_a_limit_of_memory_holds_or_is_refused_clearly(bud: Builder, capsys: pytest.CaptureFixture[str]) -> None:
