@@ -142,17 +142,35 @@ def pull(layers: int) -> Callable[[Place], Sides]:
 
 
 def _parts(tar: Path, folder: Path, count: int) -> list[Path]:
-    """The tar, or so many tars of about the same size that give the same tree one upon the other."""
+    """The tar, or so many tars of about the same size that give the same tree one upon the other.
+
+    As in layers of real images, each has the directories that lead to its files.
+    """
     if count == 1:
         return [tar]
     parts = [folder / f"part{i}.tar" for i in range(count)]
     limit = tar.stat().st_size / count
     with tarfile.open(tar) as source:
         members = iter(source)
+        folders: dict[str, tarfile.TarInfo] = {}
         for number, part in enumerate(parts):
             with tarfile.open(part, "w") as target:
+                here: set[str] = set()
                 for member in members:
+                    if member.isdir():
+                        folders[member.name] = member
+                    for name in _above(member.name):
+                        if name in folders and name not in here:
+                            target.addfile(folders[name])
+                            here.add(name)
+                    here.add(member.name)
                     target.addfile(member, source.extractfile(member) if member.isreg() else None)
                     if target.offset > limit and number < count - 1:
                         break
     return parts
+
+
+def _above(name: str) -> list[str]:
+    """The names of the directories above an entry, the topmost first."""
+    words = name.split("/")
+    return ["/".join(words[:depth]) for depth in range(1, len(words))]
