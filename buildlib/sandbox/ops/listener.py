@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import struct
+import time
 
 from buildlib.linux import process
 from buildlib.oci.value import frozen
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _SHARED = struct.Struct("=ii")
 """In memory that this process and its messenger share: the listener's descriptor + 1, and whether it was sent."""
+
+_PAUSE = 0.0005
 
 _messenger: list[tuple[int, mmap.mmap]] = []
 """Pid and shared memory of the messenger, in this process, which becomes the command."""
@@ -61,7 +64,7 @@ def _send(peer: socket.socket, shared: mmap.mmap, target: int, message: bytes) -
         process.die_with_parent(signal.SIGKILL)
         fd = 0
         while not fd:
-            os.sched_yield()
+            time.sleep(_PAUSE)  # it may be long: a container that was created waits for its start before
             fd, _ = _SHARED.unpack_from(shared)
         holder = os.pidfd_open(target)
         listener = process.take_descriptor(holder, fd - 1)
@@ -78,6 +81,8 @@ def hand_over(fd: int) -> None:
 
     Up to its word there is no system call here, for each might have to wait for that listener.
     """
+    if not _messenger:
+        raise OSError(errno.ENOTCONN, "nobody has connected to the seccomp listener")
     pid, shared = _messenger.pop()
     _SHARED.pack_into(shared, 0, fd + 1, 0)
     sent = 0
