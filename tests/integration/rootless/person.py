@@ -50,7 +50,7 @@ class Person:
             **{name: value for name, value in os.environ.items() if name.startswith("BUILDLIB_TEST")},
             **(env or {}),
         }
-        done = subprocess.run(argv, capture_output=True, text=True, env=environ, cwd="/", preexec_fn=self._become)
+        done = subprocess.run(argv, capture_output=True, text=True, env=environ, cwd=ROOT, preexec_fn=self._become)
         if check and done.returncode:
             raise AssertionError(f"{argv} exited with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
