@@ -122,6 +122,7 @@ def request_of(
         options,
         platform,
         _several(platforms or (host,), build_args),
+        args.all_platforms,
         args.manifest or "",
         names=tuple(args.tag),
         layers=args.layers,
@@ -230,6 +231,8 @@ def _platforms(args: Arguments) -> tuple[Platform, ...]:
     host = Platform.host()
     parts = {"os": args.os, "architecture": args.arch, "variant": args.variant}
     given = {name: value for name, value in parts.items() if value}
+    if args.all_platforms and (given or args.platform):
+        raise UsageError("--all-platforms goes with none of --platform, --os, --arch and --variant")
     if given and args.platform:
         raise UsageError("--platform goes with none of --os, --arch and --variant", hint="it says all of them")
     if given:

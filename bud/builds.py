@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bud.progress import Progress
     from bud.request import Request
     from bud.stage import StageBuild
-    from buildlib import Image, ManifestList, Store
+    from buildlib import Image, ManifestList, Platform, Store
 
 
 def build(store: Store, request: Request, progress: Progress | None = None) -> Image | ManifestList:
@@ -39,6 +39,8 @@ class Builds:
     """All builds of one request; leaving the block removes their containers, but for one that is kept."""
 
     def __init__(self, store: Store, request: Request, progress: Progress) -> None:
+        if request.all_platforms:
+            request = request.on(_platforms_of_bases(store, request))
         self.store = store
         self.request = request
         self.progress = progress
@@ -103,6 +105,29 @@ class Builds:
         if self.request.platforms:
             index.tag(*self.request.names)
         return index
+
+
+def _platforms_of_bases(store: Store, request: Request) -> tuple[Platform, ...]:
+    """The platforms that all bases have, but for those whose FROM names one; as their places list them."""
+    from bud.progress import Progress
+    from buildlib.errors import NotFound, UsageError
+
+    with Build(store, request, Progress(None)) as one:
+        stages = one.plan().stages
+    common: list[Platform] | None = None
+    for name in dict.fromkeys(each.base.name for each in stages if each.base.kind == "image" and not each.platform):
+        try:
+            is_own = (store.find(name).name or "").startswith("localhost/")
+        except NotFound:
+            is_own = False
+        access = request.access() if request.access and not is_own else None
+        listed = store.create_manifest_list(None, [name if is_own else f"docker://{name}"], all=True, access=access)
+        # Attestations are listed as images of an unknown platform.
+        found = [each.platform for each in listed.index.manifests if each.platform and each.platform.os != "unknown"]
+        common = found if common is None else [each for each in common if each in found]
+    if not common:
+        raise UsageError("the bases have no platform in common", hint="say which to build: --platform")
+    return tuple(common)
 
 
 def execute(builds: Sequence[Build]) -> list[Image]:

@@ -43,7 +43,7 @@ VERB = Verb(
     "With the word explain before its flags (bud explain -t …) it builds nothing: it says for each step whether\n"
     "the cache has it, and if not which file, ARG or parent changed.",
     flags=(
-        Flag("all-platforms", "build for all platforms of the bases", kind=BOOL, later=True),
+        Flag("all-platforms", "build for all platforms that the bases have in common", kind=BOOL),
         Flag("allow", "what RUN may ask for: security.insecure, device or device=NAME", kind=EACH, metavar="RIGHT"),
         Flag("annotation", "an annotation of the manifest, KEY=VALUE", kind=EACH, metavar="KEY=VALUE"),
         Flag("attest", "attestations: type=sbom|provenance; only disabled=true is known", kind=EACH, metavar="WHAT"),
@@ -56,6 +56,7 @@ VERB = Verb(
         Flag("cache-from", "also look steps up there: HOST/NAME, type=registry,ref=HOST/NAME or type=local,src=DIR; "
              "an image with an inline cache serves too. Its author is trusted with what is built", kind=EACH,
              metavar="CACHE"),
+        Flag("cache-repo", "the same as --cache-from and --cache-to of it, with all stages", metavar="HOST/NAME"),
         Flag("cache-to", "write the cache there: HOST/NAME, type=registry,ref=…, type=local,dest=DIR (each with "
              "mode=max for all stages) or type=inline, into the image. It shows commands and ARGs", kind=EACH,
              metavar="CACHE"),
@@ -69,6 +70,7 @@ VERB = Verb(
         Flag("disable-content-trust", "accepted", kind=BOOL, no_op=True),
         Flag("cpp-flag", "flag for a C preprocessor of Dockerfiles", kind=EACH, later=True),
         Flag("decryption-key", "key for encrypted images", kind=LIST, later=True),
+        Flag("digest-file", "write the digest of the image's manifest to this file", metavar="FILE"),
         Flag("dry-run", "print the plan and do nothing", kind=BOOL),
         Flag("emit-python", "print a Python script that builds the same image, and do nothing", kind=BOOL),
         Flag("env", "a variable of the image", kind=EACH, metavar="NAME[=VALUE]"),
@@ -114,6 +116,8 @@ VERB = Verb(
         Flag("pull-never", "the same as --pull=never", kind=BOOL),
         Flag("push", "push the image by all its names when it is built", kind=BOOL),
         Flag("quiet", "do not tell how it goes on", short="q", kind=BOOL),
+        Flag("reproducible", "accepted; layers always are, and with --timestamp or --source-date-epoch the image is",
+             kind=BOOL, no_op=True),
         Flag("rewrite-timestamp", "give no file a later time than --source-date-epoch", kind=BOOL),
         Flag("rm", "remove the containers of a build that went well", kind=BOOL, default=True, no_op=True),
         Flag("runtime", "accepted; commands run in our own sandbox", env="BUILDAH_RUNTIME", no_op=True),
@@ -121,6 +125,7 @@ VERB = Verb(
         Flag("sbom", "what the image holds, as an attestation; only false is known", metavar="false", bare="true"),
         Flag("secret", "a secret for RUN --mount=type=secret", kind=EACH, metavar="id=ID,src=FILE|env=NAME"),
         Flag("sign-by", "sign with this key", metavar="FINGERPRINT", later=True),
+        Flag("single-snapshot", "the same as --squash", kind=BOOL),
         Flag("skip-unused-stages", "build only what the target needs", kind=BOOL, default=True),
         Flag("source-date-epoch", "the time of the image and its history, in seconds (or $SOURCE_DATE_EPOCH)",
              kind=NUMBER, metavar="SECONDS"),
@@ -129,6 +134,7 @@ VERB = Verb(
         Flag("ssh", "an SSH agent or keys for RUN --mount=type=ssh", kind=EACH, metavar="ID[=SOCKET|KEY[,KEY]]"),
         Flag("stdin", "commands read standard input; they are not cached then", kind=BOOL),
         Flag("tag", "a name for the image", short="t", kind=EACH, metavar="NAME"),
+        Flag("tar-path", "also write the image there: the same as -o type=docker,dest=FILE", metavar="FILE"),
         Flag("target", "the stage to build, by default the last", metavar="STAGE"),
         Flag("timestamp", "the time of the image, its history and all new files, in seconds", kind=NUMBER,
              metavar="SECONDS"),

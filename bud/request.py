@@ -45,6 +45,8 @@ class Request(NamedTuple):
     """Asked for explicitly; None: what the bases have for this machine."""
     platforms: tuple[Platform, ...] = ()
     """Several that were asked for; ``platform`` is the first of them. Their images become one index."""
+    all_platforms: bool = False
+    """All that the bases have, instead of those."""
     manifest: str = ""
     """The name of an index to which the images are added."""
     index_annotations: Mapping[str, str] = {}
@@ -95,6 +97,10 @@ class Request(NamedTuple):
     def all_names(self) -> tuple[str, ...]:
         """What the image, or the index, can be pushed by."""
         return self.names or ((self.manifest,) if self.manifest else ())
+
+    def on(self, platforms: tuple[Platform, ...]) -> Request:
+        """The same for several platforms."""
+        return self._replace(platform=platforms[0], platforms=platforms, all_platforms=False)
 
     def for_each_platform(self) -> list[Request]:
         """The requests of one platform each that it is made of; their images are nameless, the index gets the names."""

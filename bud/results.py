@@ -25,8 +25,9 @@ def extend(request: Request, args: Arguments) -> Request:
     from buildlib.cli.run_flags import run_options
 
     wanted = _outputs(args)
-    outputs.check(wanted, several=bool(request.platforms))
-    if args.squash and args.squash_all:
+    outputs.check(wanted, several=bool(request.platforms) or request.all_platforms)
+    squash = args.squash or args.single_snapshot
+    if squash and args.squash_all:
         raise UsageError("--squash and --squash-all may not be used together")
     if any(each.dest == outputs.STDOUT for each in wanted) and os.isatty(1):
         raise UsageError("an archive is not written to a terminal", hint="redirect standard output")
@@ -35,18 +36,23 @@ def extend(request: Request, args: Arguments) -> Request:
         raise UsageError("--push needs a name to push by", hint="give one with --tag")
     ttl = parse_duration(args.cache_ttl) if args.cache_ttl is not None else None
     check_filters(args.no_cache_filter, [stage.label for stage in request.dockerfile.stages])
-    remote = [*args.cache_from, *args.cache_to]
+    sources, targets = list(args.cache_from), list(args.cache_to)
+    if args.cache_repo is not None:
+        sources.append(f"type=registry,ref={args.cache_repo}")
+        targets.append(f"type=registry,ref={args.cache_repo},mode=max")
+    remote = [*sources, *targets]
     options = CacheOptions(
-        args.cache_from, args.cache_to, ttl, tuple(args.no_cache_filter), args.explain,
+        tuple(sources), tuple(targets), ttl, tuple(args.no_cache_filter), args.explain,
         _access(args) if any("type=local" not in where and "type=inline" not in where for where in remote) else None,
     )  # fmt: skip
     if not request.layers:
         options = options._replace(sources=(), targets=())  # as buildah: there is nothing to look up
-    if (args.squash or args.squash_all) and options.inline:
+    if (squash or args.squash_all) and options.inline:
         raise UsageError("a squashed image can't hold its cache", hint="use type=registry or type=local")
     return request._replace(
         names=tuple(names),
         caching=options,
+        squash=squash,
         squash_all=args.squash_all,
         no_cache=request.no_cache or ttl == 0,
         access=lambda: _access(args),
@@ -58,6 +64,8 @@ def _outputs(args: Arguments) -> list[Output]:
     from bud import outputs
 
     found = [outputs.parse_output(text) for text in args.output]
+    if args.tar_path is not None:
+        found.append(outputs.parse_output(f"type=docker,dest={args.tar_path}"))
     return [*found, outputs.Output("docker")] if args.load else found
 
 
@@ -74,6 +82,9 @@ def write(store: Store, image: Image | ManifestList, names: tuple[str, ...], arg
         outputs.push(image, names, None, None, **access)
     if args.metadata_file is not None:
         outputs.write_metadata(args.metadata_file, image, names)
+    if args.digest_file is not None:
+        with open(args.digest_file, "w", encoding="ascii") as file:
+            file.write(str(image.digest))
     if args.iidfile is not None:
         with open(args.iidfile, "w", encoding="ascii") as file:
             file.write(f"sha256:{image.id}")

@@ -171,7 +171,7 @@ def test_all_stages_are_built_when_that_is_asked_for(bud: Builder, tmp_path: Pat
         ("--attest=type=sbom", "there are no attestations yet"),
         ("--call=outline", "--call can't be 'outline'"),
         ("--history=podman", "--history can't be 'podman'"),
-        ("--all-platforms", "--all-platforms is not supported yet"),
+        ("--sign-by=me", "--sign-by is not supported yet"),
         ("--memory=lots", 'invalid value "lots" for --memory'),
         ("--ulimit=many=1", 'invalid ulimit "many=1"'),
         ("--add-host=x", 'unable to add host "x"'),

@@ -139,6 +139,11 @@ def test_a_base_in_a_registry_is_fetched_for_all_platforms_once(
         assert list(registry.repository("app").tags) == ["1"]
         assert [str(image.platform) for image in store.manifest_list(base).images] == [HOST, OTHERS[0]]
         assert [other.read(image, "/which") for image in pushed.images] == [HOST, OTHERS[0]]
+        assert main([*words, "--all-platforms", str(bud.context)]) == 125  # it goes with no --platform
+        words[2] = "--all-platforms"
+        assert main([*words, str(bud.context)]) == 0
+        assert [str(image.platform) for image in store.manifest_list(app).images] == [HOST, *OTHERS]
+        words[2] = f"--platform={HOST},{OTHERS[0]}"
         with Store.open(str(tmp_path / "third")) as third:
             assert str(third.pull(app, platform=Platform.parse(OTHERS[0]), access=access).platform) == OTHERS[0]
     capsys.readouterr()
