@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from buildlib.errors import SandboxError
 from buildlib.linux.cgroup_files import controllers
 from buildlib.linux.cgroups import Cgroup
 from buildlib.linux.process import start_time
@@ -11,6 +12,8 @@ from buildlib.oci.runtime import Linux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from buildlib.oci.runtime import RuntimeSpec
 
 _PREFIX = "buildlib-run-"
@@ -29,12 +32,21 @@ def limit(spec: RuntimeSpec) -> dict[str, str]:
     group = Cgroup.at(f"{linux.cgroups_path}/{name}" if linux.cgroups_path else name, controllers(resources))
     _sweep(group)
     try:
-        group.create()
+        _create(group, resources)
         group.apply(resources)
     except BaseException:
         group.remove()
         raise
     return group.paths
+
+
+def _create(group: Cgroup, resources: Iterable[str]) -> None:
+    try:
+        group.create()
+    except SandboxError as error:
+        what = f"linux.resources ({', '.join(resources)}): no control group can be made for it"
+        hint = "without root it takes a group that was handed over: systemd-run --user --scope -p Delegate=yes …"
+        raise SandboxError(f"{what}: {error}", op=error.op, errno=error.errno, hint=hint) from error
 
 
 def release(paths: dict[str, str]) -> None:

@@ -85,6 +85,14 @@ def test_a_limit_that_can_t_be_had_names_its_field_and_leaves_nothing(place: Pla
     assert ours(place) == []
 
 
+def test_where_no_group_can_be_made_the_limit_is_named(place: Place) -> None:
+    place.prepare()
+    # A file of the kernel stands where the parent would be.
+    with pytest.raises(SandboxError, match=r"linux.resources \(pids\): no control group can be made") as caught:
+        run(place, "true", {"pids": {"limit": 10}}, "/cgroup.procs")
+    assert caught.value.hint is not None
+
+
 def test_a_cancelled_run_leaves_no_group(place: Place) -> None:
     place.prepare()
     args = place.arguments("sleep", "1000")
