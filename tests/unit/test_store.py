@@ -53,6 +53,23 @@ def test_listing_starts_no_worker_and_imports_little(store, by_hand):
     assert ran.stdout.split() == []
 
 
+@pytest.mark.root
+def test_the_worker_is_there_before_it_is_asked_where_it_will_be(store, tmp_path):
+    container = store.from_image("scratch")
+    store.container(container.name, soon="commit")
+    assert store._worker is None  # nothing was written, so nothing will be measured
+    (tmp_path / "file").write_text("x")
+    container.copy("file", dest="/", context=str(tmp_path))
+    for verb in ("commit", "run"):
+        with Store.open(store.root) as other:
+            assert other.container(container.name).id == container.id
+            assert other._worker is None
+            assert other.container(container.name, soon=verb).id == container.id
+            assert other._worker is not None
+            with pytest.raises(NotFound):
+                other.container("nobody", soon=verb)
+
+
 def test_two_processes_may_have_it_open(store, by_hand):
     code = "import sys; from buildlib import Store; Store.open(sys.argv[1]).image(sys.argv[2]).tag('other')"
     image = by_hand.image("a", names=["one"])

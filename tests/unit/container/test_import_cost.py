@@ -51,3 +51,20 @@ def test_a_cached_build_needs_neither_attrs_nor_transports_nor_a_worker(store: S
     }
     ours = {"buildlib.transfer", "buildlib.transports", "buildlib.events", "buildlib.worker.birth", "buildlib.registry"}
     assert not loaded & (heavy | ours)
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("busybox_image")
+def test_a_command_run_by_a_fresh_process_needs_no_costly_imports_there_or_in_its_worker(store: Store) -> None:
+    container = store.from_image("localhost/busybox:latest")
+    store.close()
+
+    def imported(*words: str) -> set[str]:
+        done = subprocess.run([sys.executable, "-I", "-X", "importtime", *words], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time")}
+
+    program = "from buildlib.cli import program; program()"
+    loaded = imported("-c", program, "--root", store.root, "run", container.name, "true") - imported("-c", "pass")
+    assert "buildlib.worker.operations.run" in loaded
+    assert not loaded & {"attr", "attrs", "typing", "shutil", "socket", "subprocess", "logging", "tempfile", "datetime"}
