@@ -24,17 +24,20 @@ VERB = Verb(
         Flag("cdi-config-dir", "folder with CDI specifications, instead of those in /etc/cdi", kind=EACH, metavar="DIR",
              later=True),
         Flag("contextdir", "folder that relative sources of --mount lie in", metavar="DIR"),
+        Flag("detach-keys", "keys that leave a --tty behind; the command goes on", metavar="KEYS",
+             default="ctrl-p,ctrl-q"),
         Flag("env", "a variable for this command, NAME=VALUE; NAME takes the host's value", short="e", kind=EACH,
              metavar="NAME[=VALUE]"),
         Flag("hostname", "host name inside", metavar="NAME"),
+        Flag("interactive", "accepted; standard input is always passed on", short="i", kind=BOOL, no_op=True),
         Flag("mount", "type=bind|cache|tmpfs|secret,target=PATH,…", kind=EACH, metavar="MOUNT"),
         Flag("no-hostname", "leave /etc/hostname as it is", kind=BOOL),
         Flag("no-hosts", "leave /etc/hosts as it is", kind=BOOL),
         Flag("no-pivot", "accepted", kind=BOOL, env="BUILDAH_NOPIVOT", no_op=True),
         Flag("runtime", "accepted; commands run in our own sandbox", env="BUILDAH_RUNTIME", no_op=True),
         Flag("runtime-flag", "accepted", kind=LIST, no_op=True),
-        Flag("terminal", "with a terminal of its own", short="t", kind=BOOL, later=True),
-        Flag("tty", "with a terminal of its own", kind=BOOL, later=True),
+        Flag("terminal", "the same as --tty", short="t", kind=BOOL),
+        Flag("tty", "with a terminal of its own, shown on this one", kind=BOOL),
         Flag("user", "who runs it, names are looked up in the container", metavar="USER[:GROUP]"),
         Flag("valid-exit-codes", "exit codes, beside 0, that are a success", kind=LIST, metavar="CODE"),
         Flag("volume", "a folder of the host, SOURCE:TARGET[:ro]", short="v", kind=EACH, metavar="VOLUME"),
@@ -46,7 +49,15 @@ VERB = Verb(
 
 
 def run(args: Arguments) -> int:
-    """Run the command with this process's stdin, stdout and stderr; return its exit code."""
+    """Run the command with this process's stdin, stdout and stderr, or on a terminal; return its exit code."""
+    if not (args.tty or args.terminal):
+        return _run(args, False)
+    from buildlib.cli.terminal import in_front, keys
+
+    return in_front(lambda socket: _run(args, socket), keys(args.detach_keys))
+
+
+def _run(args: Arguments, tty: bool | int) -> int:
     import os
 
     from buildlib.cli.configuration import default_mounts
@@ -66,17 +77,18 @@ def run(args: Arguments) -> int:
         kept = container.state.run.get("isolation")
         if kept and not args.isolation:  # as the container was made for
             args.values["isolation"] = kept
-            return run(args)
+            return _run(args, tty)
         done = container.run(
             command,
-            env=_variables(args.env),
+            env=_variables(args.env, tty=tty is not False),
             user=args.user,
             workdir=args.workingdir,
             mounts=[*default_mounts(), *(mount(text, context) for text in args.mount)],
             hostname=args.hostname,
             options=run_options(args),
             proxy=None if container.state.run.get("no_proxy") else proxies(),
-            stdin=_standard_input(),
+            stdin=None if tty is not False else _standard_input(),
+            tty=tty,
             check=not valid,
             cache=False,  # what a failed step of a build left in its container is there to be looked at
             created_by=f"/bin/sh -c {' '.join(command)}" if args.add_history else None,
@@ -95,10 +107,10 @@ def _standard_input() -> int | None:
     return 0
 
 
-def _variables(words: list[str]) -> dict[str, str]:
+def _variables(words: list[str], *, tty: bool) -> dict[str, str]:
     import os
 
-    found = {}
+    found = {"TERM": os.environ.get("TERM", "xterm")} if tty else {}
     for word in words:
         name, equals, value = word.partition("=")
         if equals:

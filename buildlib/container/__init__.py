@@ -226,7 +226,7 @@ class WorkingContainer:
         stdin: Any = None, stdout: Stream = None, stderr: Stream = None, shell: Sequence[str] | None = None,
         add_history: bool | None = None, cap_add: Iterable[str] = (), cap_drop: Iterable[str] = (),
         security: str = "sandbox", devices: Iterable[str] = (), proxy: Mapping[str, str] | None = None,
-        cache: bool | None = None, options: RunOptions | None = None,
+        cache: bool | None = None, options: RunOptions | None = None, tty: bool | int = False,
         created_by: str | None = None, comment: str | None = None,
     ) -> RunResult:  # fmt: skip
         """Run a command: a string is a line for the shell, a list is executed as it is.
@@ -238,7 +238,8 @@ class WorkingContainer:
         and nothing hidden, for a command that is trusted. ``devices`` of the host are named ``/dev/fuse``, or
         ``vendor/class=name`` (CDI). ``cache=False``: executed as if the cache was off, in whatever the last call left,
         a failed one too. ``options``: limits, namespaces, DNS and all else that buildah can set; they come on top of
-        those that the container was made with.
+        those that the container was made with. ``tty=True``: on a terminal of its own, which is shown on that of this
+        process until the command ends; or a socket, to which its master is sent. It is never taken from the cache.
 
         Raises :class:`RunError` for an exit code other than 0 unless ``check`` is False, :class:`RunTimeout`,
         :class:`SandboxError`, :class:`UsageError`. Ctrl-C ends the whole process tree; the container stays usable.
@@ -250,7 +251,7 @@ class WorkingContainer:
         wanted = request(
             self.state.config.config, command, shell=shell, env=env, user=user, workdir=workdir, mounts=mounts,
             network=network, hostname=hostname, proxy=proxy, cap_add=cap_add, cap_drop=cap_drop, stdin=stdin,
-            timeout=timeout, security=security, devices=devices, options=options_of(self.state.run, options),
+            timeout=timeout, security=security, devices=devices, options=options_of(self.state.run, options), tty=tty,
         )  # fmt: skip
         output = Output(stdout, stderr, capture)
         said: dict[str, Any] = {"add_history": add_history, "created_by": created_by, "comment": comment}

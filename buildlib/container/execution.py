@@ -30,6 +30,10 @@ HOSTNAME = "buildlib"
 
 def execute(container: WorkingContainer, wanted: Request, output: Output) -> RunResult:
     """Run it; the container's folders have to be there. Raises :class:`RunTimeout`, :class:`SandboxError`."""
+    if wanted.tty is not False:
+        from buildlib.container.terminal import execute_on_terminal
+
+        return execute_on_terminal(container, wanted)
     started = time.monotonic()
     pump = Pump(output.stdout, output.stderr, output.capture)
     stdin = _stdin(wanted.stdin)

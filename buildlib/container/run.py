@@ -63,6 +63,7 @@ class Request:
     security: str = "sandbox"
     devices: tuple[str, ...] = ()
     options: RunOptions | None = None
+    tty: bool | int = False
 
     def values(self) -> dict[str, Any]:
         """What of it is part of the key; secrets only by their names, binds by digests that come beside it."""
@@ -117,6 +118,7 @@ def request(
     security: str = "sandbox",
     devices: Iterable[str] = (),
     options: RunOptions | None = None,
+    tty: bool | int = False,
 ) -> Request:
     """A request with the defaults of the config filled in. Pure. Raises :class:`UsageError`."""
     if options is not None:
@@ -153,6 +155,7 @@ def request(
         security=security,
         devices=tuple(devices),
         options=options,
+        tty=tty,
     )
 
 
@@ -246,7 +249,7 @@ def run(
         comment or "",
         recorded=created_by is not None if add_history is None else add_history,
         # What changes something outside of the container no cache can bring back.
-        memoise=cache is not False and stdin_known and not any(bind.keep for bind in binds),
+        memoise=cache is not False and stdin_known and wanted.tty is False and not any(bind.keep for bind in binds),
         keeps=(lambda r: (r.stdout, r.stderr, r.output)) if output.capture and not secret else None,
         wants_kept=output.capture,
         good=good,

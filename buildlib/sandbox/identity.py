@@ -42,7 +42,7 @@ def identity(
     for limit in wanted.rlimits:
         yield process.Limit(limit.type, limit.soft, limit.hard)
     # Owners are given by their ids out here.
-    uid, gid = (_outside(n, m) for n, m in ((user.uid, linux.uid_mappings), (user.gid, linux.gid_mappings)))
+    uid, gid = (outside(n, m) for n, m in ((user.uid, linux.uid_mappings), (user.gid, linux.gid_mappings)))
     yield process.WorkDir(wanted.cwd, uid, gid)
     if read_only:
         yield hiding.ReadOnlyRoot("/")
@@ -99,7 +99,7 @@ def _credentials(wanted: Process) -> Iterator[Op]:
         yield process.NoNewPrivileges()
 
 
-def _outside(number: int, mappings: Sequence[IDMapping]) -> int:
+def outside(number: int, mappings: Sequence[IDMapping]) -> int:
     """What an id of the user namespace is out here."""
     for mapping in mappings:
         if mapping.container_id <= number < mapping.container_id + mapping.size:

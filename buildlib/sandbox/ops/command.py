@@ -61,6 +61,8 @@ class Supervise:
 
     args: tuple[str, ...]
     env: tuple[str, ...] = ()
+    own_session: bool = True
+    """Not where it has a terminal: that belongs to the session of process 1."""
 
     def describe(self) -> str:
         """One line."""
@@ -72,7 +74,7 @@ class Supervise:
         process.hide_words()
         process.set_name("init")
         process.prctl(process.PR_SET_DUMPABLE, 0)
-        command = _start(_spawn, self.args, environment(self.env))
+        command = _start(_spawn if self.own_session else os.posix_spawn, self.args, environment(self.env))
         try:
             _close_all()
             os._exit(_wait_for(command))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from buildlib.oci.runtime import RuntimeSpec
     from buildlib.sandbox.op import Op
-    from buildlib.sandbox.runtime.console import Console
+    from buildlib.sandbox.ops.console import Console
     from buildlib.sandbox.runtime.place import Lock, Place
 
 
@@ -154,7 +154,7 @@ class _Birth:
             inner,
             tuple(self.hooks.get("createContainer", ())),
             tuple(self.hooks.get("startContainer", ())),
-            console(self.process, self.want),
+            console(self.process, self.spec.linux or Linux(), self.want),
             start,
             self.want.pivot,
         )
@@ -217,14 +217,16 @@ def check_console(spec: Process, want: Wanted) -> None:
         raise UsageError("cannot allocate a terminal without a console socket")
 
 
-def console(spec: Process, want: Wanted) -> Console | None:
+def console(spec: Process, linux: Linux, want: Wanted) -> Console | None:
     """The op that gives the process its terminal, if it is to have one."""
     if not spec.terminal or want.console is None:
         return None
-    from buildlib.sandbox.runtime.console import Console
+    from buildlib.sandbox.identity import outside
+    from buildlib.sandbox.ops.console import Console
 
     size = spec.extra.get("consoleSize") or {}
-    return Console(want.console, spec.user.uid, int(size.get("height") or 0), int(size.get("width") or 0))
+    uid = spec.user.uid if first.early_user(linux) else outside(spec.user.uid, linux.uid_mappings)
+    return Console(want.console, uid, int(size.get("height") or 0), int(size.get("width") or 0))
 
 
 def adjust_oom_score(pid: int, spec: Process) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from buildlib.sandbox.op import Op
-    from buildlib.sandbox.runtime.console import Console
+    from buildlib.sandbox.ops.console import Console
     from buildlib.sandbox.runtime.talk import Talk
 
 

@@ -141,7 +141,7 @@ class _Joining:
         from buildlib.sandbox.plan import plan
         from buildlib.sandbox.runtime import steps
 
-        console = container.console(self.process, self.want)
+        console = container.console(self.process, self.spec.linux or Linux(), self.want)
         ops = plan(_inside(self.spec, self.record.pid), "/", about={"id": self.record.id})
         return steps.join(ops, self.pidfd, types, steps.Extras(inner, console=console))
 

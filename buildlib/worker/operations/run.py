@@ -6,6 +6,7 @@ import os
 import stat
 
 from buildlib.errors import UsageError
+from buildlib.linux.probe import Status
 from buildlib.oci.mount import Mount
 from buildlib.oci.runtime import Linux, Process, RuntimeSpec, User
 from buildlib.oci.value import evolve
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def run(store: str, args: dict[str, Any], fds: Sequence[int]) -> Command:
-    """``{key, parents, spec, user?, groups?, …}``, fds 0 1 2 -> ``{exit_code, timed_out}``.
+    """``{key, parents, spec, user?, groups?, …}``, fds 0 1 2, [socket] -> ``{exit_code, timed_out}``.
 
     Optional too: ``workdir``, ``binds``, ``files`` and ``timeout``. ``spec`` is a runtime spec as plain data, usually
     of :func:`~buildlib.sandbox.defaults.default_spec`; ``user`` ("name:group", looked up in the container, like
@@ -40,14 +41,19 @@ def run(store: str, args: dict[str, Any], fds: Sequence[int]) -> Command:
     :mod:`buildlib.worker.running.request` as plain data; they are mounted in order, after the spec's own mounts.
     ``files`` maps paths to texts: synthetic files like /etc/resolv.conf, for this run only. ``timeout`` is in seconds.
 
+    A fourth descriptor is a socket: the command gets a terminal of ``size`` (rows, columns), whose master goes there.
+
     Nothing of all that ends in the container's upper, only what the command itself writes elsewhere, and the working
     directory where it does not exist. Raises :class:`SandboxError`, :class:`NotFound`, :class:`UsageError`.
     """
-    if len(fds) != 3:
+    if len(fds) not in (3, 4):
         raise UsageError("a run needs three descriptors: standard input, output and error")
     spec = RuntimeSpec.from_dict(args["spec"])
     if current().isolation == "rootless":
         spec = adapt(spec, single=mapped_ids() == 1)
+        if Status.read().confined:
+            # The filter of a container lets a user namespace mount, but not name its host (docker's profile).
+            spec = evolve(spec, hostname="", domainname="")
     process = spec.process or Process()
     workdir = args.get("workdir") or process.cwd
     binds = [
@@ -79,7 +85,7 @@ def run(store: str, args: dict[str, Any], fds: Sequence[int]) -> Command:
         "group": group,
     }
     return Command(
-        _ops(spec, tree, space, group),
+        _on_terminal(_ops(spec, tree, space, group), spec, fds, args.get("size") or (0, 0)),
         (fds[0], fds[1], fds[2]),
         args.get("timeout"),
         sources.locks,
@@ -87,10 +93,23 @@ def run(store: str, args: dict[str, Any], fds: Sequence[int]) -> Command:
     )
 
 
+def _on_terminal(ops: Sequence[Op], spec: RuntimeSpec, fds: Sequence[int], size: tuple[int, int]) -> Sequence[Op]:
+    if len(fds) == 3:
+        return ops
+    from buildlib.sandbox.identity import outside
+    from buildlib.sandbox.ops.console import Console, seated
+
+    uid = outside((spec.process or Process()).user.uid, (spec.linux or Linux()).uid_mappings)
+    rows, columns = size
+    return tuple(seated(ops, Console(fds[3], uid, rows, columns)))
+
+
 def _bare(
     space: Workspace, args: dict[str, Any], spec: RuntimeSpec, binds: Sequence[request.Any_], fds: Sequence[int]
 ) -> Command:
     """Where nothing can be mounted: see :mod:`~buildlib.worker.running.bare`."""
+    if len(fds) != 3:
+        raise UsageError("a terminal needs a mount namespace", hint="--isolation chroot has none")
     from buildlib.linux.caps import get_permitted
     from buildlib.sandbox.chroot import plan_chroot
     from buildlib.worker.running.bare import Room

@@ -9,7 +9,7 @@ from buildlib.sandbox.ops import cgroups, mounts, namespaces, process
 from buildlib.sandbox.plan import plan
 from buildlib.sandbox.runtime import steps, verb_spec
 from buildlib.sandbox.runtime.bundle import for_plan
-from buildlib.sandbox.runtime.console import Console
+from buildlib.sandbox.ops.console import Console
 from buildlib.sandbox.runtime.talk import Talk
 
 SPEC = RuntimeSpec.from_dict(verb_spec.document())
