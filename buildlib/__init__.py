@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from buildlib.source_image import add_source, create_source_image, source_manifest
     from buildlib.store import Store
     from buildlib.sync import sync_images
+    from buildlib.terminal import in_front
 
 __all__ = [
     "Access",
@@ -74,6 +75,7 @@ __all__ = [
     "errors",
     "events",
     "from_",
+    "in_front",
     "inspect_image",
     "list_tags",
     "logged_in",
@@ -119,6 +121,7 @@ _HOMES = {
     "delete_image": "remote",
     "errors": "",
     "events": "",
+    "in_front": "terminal",
     "inspect_image": "remote",
     "list_tags": "remote",
     "logged_in": "logins",

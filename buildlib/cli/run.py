@@ -52,9 +52,10 @@ def run(args: Arguments) -> int:
     """Run the command with this process's stdin, stdout and stderr, or on a terminal; return its exit code."""
     if not (args.tty or args.terminal):
         return _run(args, False)
-    from buildlib.cli.terminal import in_front, keys
+    from buildlib import in_front
+    from buildlib.cli.failure import report
 
-    return in_front(lambda socket: _run(args, socket), keys(args.detach_keys))
+    return in_front(lambda socket: _run(args, socket), args.detach_keys, lambda error: report(error, args.log_level))
 
 
 def _run(args: Arguments, tty: bool | int) -> int:

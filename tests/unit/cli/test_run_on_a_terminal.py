@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import frozen
 
-from buildlib.cli.terminal import keys
 from buildlib.errors import RunError, UsageError
 from buildlib.linux import terminal
+from buildlib.terminal import keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable

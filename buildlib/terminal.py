@@ -34,23 +34,26 @@ def keys(text: str) -> bytes:
     return bytes(found)
 
 
-def in_front(work: Callable[[int], int], detach: bytes) -> int:
+def in_front(work: Callable[[int], int], detach: str, told: Callable[[Exception], int]) -> int:
     """Do ``work`` in another process and show its terminal here: its exit code, or 0 once the keys were typed.
 
-    ``work`` gets a socket that takes the master of the terminal.
+    ``work`` gets a socket that takes the master of the terminal, as ``tty`` of :meth:`WorkingContainer.run`; what it
+    raises becomes an exit code through ``told``. ``detach`` is written ``ctrl-p,ctrl-q``, or "" for none. The process
+    that calls it has one thread and no store open. Raises :class:`UsageError` for keys that there are not.
     """
+    sequence = keys(detach)
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
         ours.close()
-        os._exit(_behind(work, theirs))
+        os._exit(_behind(work, theirs, told))
     theirs.close()
     ended = os.pidfd_open(pid)
     master = _master(ours, ended)
     if master is not None:
         from buildlib.linux.terminal import relay
 
-        if relay(master, 0, 1, detach=detach, until=ended):
+        if relay(master, 0, 1, detach=sequence, until=ended):
             if os.fork() == 0:
                 ours.close()
                 _drain(master)
@@ -60,7 +63,7 @@ def in_front(work: Callable[[int], int], detach: bytes) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _behind(work: Callable[[int], int], theirs: socket.socket) -> int:
+def _behind(work: Callable[[int], int], theirs: socket.socket, told: Callable[[Exception], int]) -> int:
     """In the process behind: what the terminal of the one in front sends to its processes is not for us."""
     import sys
 
@@ -71,11 +74,7 @@ def _behind(work: Callable[[int], int], theirs: socket.socket) -> int:
     try:
         return work(theirs.fileno())
     except Exception as error:
-        if _alone(theirs):  # nobody sits there any more to be told
-            return 1
-        from buildlib.cli.failure import report
-
-        return report(error, "")
+        return 1 if _alone(theirs) else told(error)  # nobody may sit there any more
     finally:
         sys.stderr.flush()
 
