@@ -13,8 +13,6 @@ import errno
 import os
 import stat
 
-from buildlib.linux.namespaces import mapped_ids
-
 PREFIX = "user.buildlib."
 """Of all our attributes; they are no content of an image."""
 
@@ -35,6 +33,8 @@ _recording: list[bool] = []
 def recording() -> bool:
     """Whether there are owners that can't be given here, or devices that can't be made."""
     if not _recording:  # functools.cache would do the same, but importing it is felt by every short-lived process
+        from buildlib.linux.namespaces import mapped_ids  # and so is ctypes, which comes with it
+
         _recording.append(mapped_ids() is not None or not _may_all())
     return _recording[0]
 
