@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from buildlib.errors import NotFound, TransportError, UsageError
 from buildlib.image import Image
-from buildlib.names import LOCAL, near
+from buildlib.names import LOCAL, candidates, near
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,13 @@ def base_image(
         raise problem  # what was built here is in no registry
     if here is None or policy in ("always", "newer"):
         here = _fetch(store, image, platform, here if policy == "newer" else None, options)
-    return here, here.name or here.id
+    return here, _called(here, image)
+
+
+def _called(image: Image, asked: str) -> str:
+    """The full name of the image that was asked for; another one, or the id, where it was asked for otherwise."""
+    names = image.names
+    return next((full for full in map(str, candidates(asked)) if full in names), image.name or image.id)
 
 
 def _known_archive(store: Store, name: str) -> Image | None:

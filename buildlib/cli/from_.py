@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildlib.cli.flags import BOOL, EACH, Flag, Verb
+from buildlib.cli.flags import BOOL, EACH, LIST, Flag, Verb
 from buildlib.cli.registry_flags import PLATFORM_FLAGS, REGISTRY_FLAGS
 from buildlib.cli.run_flags import LIMIT_FLAGS, NAMESPACE_FLAGS, RIGHTS_FLAGS
 from buildlib.errors import UsageError
@@ -24,6 +24,7 @@ VERB = Verb(
     flags=(
         Flag("cidfile", "write the id of the container to this file", metavar="FILE"),
         Flag("format", "format of the image to be: oci or docker", short="f", default="oci", env="BUILDAH_FORMAT"),
+        Flag("decryption-key", "key to decrypt with", kind=LIST, later=True),
         Flag("name", "name of the container", metavar="NAME"),
         Flag("pull", "when to fetch the image: always, missing, never or newer", default="missing", bare="true"),
         Flag("pull-always", "the same as --pull=always", kind=BOOL),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildlib.cli.flags import BOOL, Flag, Verb
+from buildlib.cli.flags import BOOL, LIST, Flag, Verb
 from buildlib.cli.registry_flags import PLATFORM_FLAGS, REGISTRY_FLAGS
 from buildlib.errors import UsageError
 
@@ -25,6 +25,7 @@ VERB = Verb(
     flags=(
         Flag("all-platforms", "the image for every platform, under the one name", kind=BOOL),
         Flag("all-tags", "all tagged images of the repository", short="a", kind=BOOL),
+        Flag("decryption-key", "key to decrypt with", kind=LIST, later=True),
         Flag("policy", "when to fetch: always, missing or never", default="missing", metavar="POLICY"),
         Flag("quiet", "do not tell how it goes on", short="q", kind=BOOL),
         Flag("remove-signatures", "do not copy signatures", kind=BOOL, no_op=True),

@@ -7,7 +7,7 @@ from buildlib.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from buildlib import Store
+    from buildlib import Image, ManifestList, Store
     from buildlib.cli.flags import Arguments
 
 VERB = Verb(
@@ -18,7 +18,7 @@ VERB = Verb(
     example="buildlib rmi localhost/site:1.2\nbuildlib rmi --all --force",
     details="An image that has several names only loses the one that is given.",
     flags=(
-        Flag("all", "remove all images", short="a", kind=BOOL),
+        Flag("all", "remove all images that no container uses", short="a", kind=BOOL),
         Flag("force", "also with several names, and with the containers that use it", short="f", kind=BOOL),
         Flag("prune", "remove all images without a name", short="p", kind=BOOL),
     ),
@@ -34,13 +34,24 @@ def run(args: Arguments) -> int:
     with open_store(args) as store:
 
         def remove(name: str) -> None:
-            removed = store.find(name).remove(name, force=args.force or args.all)
-            for gone in removed.untagged:
-                print(f"untagged: {gone}")
-            if removed.deleted:
-                print(removed.deleted)
+            found = store.find(name)
+            for called in _names(store, found) if args.all and not args.force else [name]:
+                removed = store.find(called).remove(called, force=args.force)
+                for gone in removed.untagged:
+                    print(f"untagged: {gone}")
+                if removed.deleted:
+                    print(removed.deleted)
 
         return each(_chosen(store, args), remove)
+
+
+def _names(store: Store, image: Image | ManifestList) -> list[str]:
+    """All names of what has to go without force, so that none of them keeps it; its id where it is in use, or has none.
+
+    What is in use is then refused before it has lost a name.
+    """
+    used = any(container.image_id == image.id for container in store.containers())
+    return [image.id] if used or not image.names else list(image.names)
 
 
 def _check(args: Arguments) -> None:

@@ -21,8 +21,8 @@ VERB = Verb(
     example="buildlib unshare --mount C=debian-working-container sh -c 'cat $C/etc/shadow'",
     details="Without root, `mount` works in there only. As root there is nothing to enter, so the command just runs.",
     flags=(
-        Flag("mount", "mount a container for the command, and put where into its variable VARIABLE", kind=EACH,
-             metavar="[VARIABLE=]CONTAINER"),
+        Flag("mount", "mount a container for the command, and put where into its variable VARIABLE", short="m",
+             kind=EACH, metavar="[VARIABLE=]CONTAINER"),
     ),
     passthrough=True,
 )  # fmt: skip

@@ -48,7 +48,7 @@ def test_a_template_prints_times_as_go_does():
 
 
 def test_how_commands_are_kept_apart_is_told_in_buildahs_words():
-    run = {"network": "none", "ipc": "host", "pid": "ns:/proc/1/ns/pid", "cap_add": ["net_raw"], "cap_drop": ["CAP_KILL"],
+    run = {"network": "none", "ipc": "host", "pid": "ns:/proc/1/ns/pid", "cap_add": ["net_raw"], "cap_drop": ["KILL"],
            "isolation": "chroot", "uid_map": ["0:1000:10"]}  # fmt: skip
     document = plain(describe(config={}, run=run))
     spaces = {space["Name"]: (space["Host"], space["Path"]) for space in document["NamespaceOptions"]}

@@ -84,6 +84,22 @@ def test_what_is_not_there_yet_says_so(call, ctr, flag):
     assert "is not supported yet" in got.err
 
 
+def test_rmi_all_leaves_what_a_container_uses_with_all_its_names(call, ctr):
+    call("tag", "base", "base:2")
+    call("config", "--label", "a=b", ctr)
+    call("commit", "-q", ctr, "other:1")
+    call("tag", "other:1", "other:2")
+    got = call("rmi", "--all")
+    assert got.code == 125
+    assert got.err.startswith("Error: image ")
+    assert set(call("images", "--format", "{{.Name}}:{{.Tag}}").out.split()) == {
+        "localhost/base:latest",
+        "localhost/base:2",
+    }
+    assert call("rmi", "--all", "--force").code == 0
+    assert (call("images", "-q").out, call("containers", "-q").out) == ("", "")
+
+
 def test_ctrl_c_kills_the_whole_tree_and_exits_130(ctr, tmp_path):
     mark = f"{os.getpid()}77"
     words = ["--root", str(tmp_path / "store"), "run", ctr, "sh", "-c", f"sleep {mark} & echo started; sleep {mark}"]
