@@ -6,7 +6,7 @@ from buildlib.errors import SandboxError
 from buildlib.linux.scheduling import IO_CLASSES, POLICIES, POLICY_FLAGS
 from buildlib.oci.runtime import Capabilities, IDMapping, Linux, Process
 from buildlib.sandbox.ops import command, hiding, labels, namespaces, process, scheduling
-from buildlib.sandbox.ops.seccomp import Seccomp
+from buildlib.sandbox.ops.seccomp import Messenger, Seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ def identity(
     yield from (labels.DemandModule(module, field) for module, _, field in modules)
     filter_ = _filter(spec)
     if filter_ and filter_.listener_path:
-        from buildlib.sandbox.ops.listener import Messenger
-
         yield Messenger(filter_.listener_path, _state(spec, filter_, about))
     yield from pivot
     yield process.FreshKeyring()

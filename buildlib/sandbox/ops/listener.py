@@ -1,4 +1,4 @@
-"""The op that hands the listener of a filter of system calls to whoever waits for it at a socket."""
+"""How the listener of a filter of system calls gets to whoever waits for it at a socket: by a process of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import struct
 import time
 
 from buildlib.linux import process
-from buildlib.oci.value import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,35 +27,23 @@ _messenger: list[tuple[int, mmap.mmap]] = []
 """Pid and shared memory of the messenger, in this process, which becomes the command."""
 
 
-@frozen
-class Messenger:
-    """Start the process that will send the listener, while the socket's path is that of the host.
+def connect(path: str, message: str) -> None:
+    """Connect, so that a missing peer is an error here; then fork the messenger. Raises ``OSError``.
 
-    It has no filter; nothing that the filter stops can keep the listener from being sent.
+    The messenger has no filter: nothing that the filter stops can keep the listener from being sent.
     """
-
-    path: str
-    state: str
-    """The message: JSON of a container process state (runtime.md, "The seccomp listener"), without the pids."""
-
-    def describe(self) -> str:
-        """One line."""
-        return f"connect to the seccomp listener at {self.path} (linux.seccomp.listenerPath)"
-
-    def execute(self) -> None:
-        """Connect, so that a missing peer is an error here; then fork(2)."""
-        peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        peer.connect(self.path)
-        shared = mmap.mmap(-1, mmap.PAGESIZE)
-        # The /proc at hand numbers processes as the host does.
-        own, inside = int(os.readlink("/proc/self")), os.getpid()
-        state = json.loads(self.state)
-        state["pid"] = state["state"]["pid"] = own
-        pid = os.fork()
-        if pid == 0:
-            _send(peer, shared, inside, json.dumps(state).encode())
-        peer.close()
-        _messenger[:] = [(pid, shared)]
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    peer.connect(path)
+    shared = mmap.mmap(-1, mmap.PAGESIZE)
+    # The /proc at hand numbers processes as the host does.
+    own, inside = int(os.readlink("/proc/self")), os.getpid()
+    state = json.loads(message)
+    state["pid"] = state["state"]["pid"] = own
+    pid = os.fork()
+    if pid == 0:
+        _send(peer, shared, inside, json.dumps(state).encode())
+    peer.close()
+    _messenger[:] = [(pid, shared)]
 
 
 def _send(peer: socket.socket, shared: mmap.mmap, target: int, message: bytes) -> NoReturn:

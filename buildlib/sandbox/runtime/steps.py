@@ -13,6 +13,7 @@ from buildlib.oci.value import frozen
 from buildlib.sandbox.ops import command, hiding, mounts, process
 from buildlib.sandbox.ops.cgroups import MountGroups
 from buildlib.sandbox.ops.namespaces import OpenUser, Unshare
+from buildlib.sandbox.ops.seccomp import Messenger
 from buildlib.sandbox.program import candidates
 from buildlib.sandbox.runtime import hooks
 
@@ -78,7 +79,7 @@ def join(ops: Sequence[Op], pidfd: int, types: int, extras: Extras) -> Iterator[
     yield Tell(extras.talk, "limited")
     behind = False
     for op in ops:
-        if isinstance(op, OpenUser):  # the path of the container's, which is to be opened out here
+        if isinstance(op, OpenUser | Messenger):  # paths that are to be opened out here
             yield op
         elif isinstance(op, mounts.PivotRoot):
             behind = True
