@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench import builds, measure, rootless, runtime, transfers, verbs, warm
+from bench import builds, measure, pod, rootless, runtime, transfers, verbs, warm
 from bench.place import bases, debian, fresh
 
 if TYPE_CHECKING:
@@ -123,6 +123,8 @@ SCENARIOS = [
     Scenario(f"{STEPS} RUN steps, cold", cold, rounds=5, faster=8),
     Scenario(f"{STEPS} RUN steps, cold, rootless", rootless.beside_buildah(STEPS), rounds=3, faster=5),
     Scenario(f"{STEPS} RUN steps, cold, rootless and root", rootless.beside_root(STEPS), rounds=5, faster=1 / 1.5),
+    Scenario(f"{pod.STEPS} RUN steps on Debian, copied", pod.beside_a_full_walk, rounds=3, faster=3),
+    Scenario(f"{pod.STEPS} RUN steps on Debian, through FUSE", pod.fuse_beside_the_kernel, rounds=3, faster=1 / 3),
     Scenario(f"{STEPS} RUN steps, cached", cached, rounds=15, faster=2.5),
     Scenario("commit of a Debian tree", commit, rounds=5, faster=10, grows=17e6),
     Scenario(f"images, {IMAGES} of them", images, rounds=25, faster=1),
