@@ -88,7 +88,14 @@ class MountNew:
         """Make it, then attach it."""
         options = parse(self.options)
         attributes = (options.attributes & ~options.all_clear) | options.all_attributes
-        fd = mount.new_mount(self.type, options.rest, attributes=attributes, source=self.source or self.type)
+        try:
+            fd = mount.new_mount(self.type, options.rest, attributes=attributes, source=self.source or self.type)
+        except PermissionError:
+            if self.type != "proc":
+                raise
+            # Within a container: part of its /proc is hidden, so no user namespace in it gets one that shows all
+            # (mount_too_revealing() in fs/namespace.c). That of the container, with what is hidden, is what there is.
+            fd = mount.open_tree("/proc")
         if options.propagation:
             mount.set_attributes("", dir_fd=fd, propagation=options.propagation)
         _attach(fd, self.rootfs, self.target, make=self.make, copy_up=options.copy_up)

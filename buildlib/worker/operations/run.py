@@ -49,8 +49,8 @@ def run(store: str, args: dict[str, Any], fds: Sequence[int]) -> Command:
     if len(fds) not in (3, 4):
         raise UsageError("a run needs three descriptors: standard input, output and error")
     spec = RuntimeSpec.from_dict(args["spec"])
-    if current().isolation == "rootless":
-        spec = adapt(spec, single=mapped_ids() == 1)
+    if current().isolation == "rootless" or mapped_ids() is not None:
+        spec = adapt(spec, single=mapped_ids() == 1, shut_in=current().isolation != "chroot")
         if Status.read().confined:
             # The filter of a container lets a user namespace mount, but not name its host (docker's profile).
             spec = evolve(spec, hostname="", domainname="")
