@@ -39,8 +39,9 @@ def test_what_a_file_says(text: str, found: dict[str, object], tmp_path: Path, m
 
 PIECES = (
     '[containers]', '[engine]', '[a.b]', '[[containers]]', 'a = 1', 'b="q"', 'c=[1,2]', 'd = [ "x" , "y" ]', 'e = 01',
-    'f = -1', 'g = +1', 'h=true', '# c', '', 'i = "a#b"', 'j = 1979-05-27', 'k = ["a",]', 'l = [', ']', 'm = 0x10', 'n = 1_000',
-    'o = -0', 'p = []', 'r = 1e3', 's = ["a" "b"]', 't = "é"', 'u = "\x7f"', 'v = "\t"', 'w = 1 # c', 'x = null',
+    'f = -1', 'g = +1', 'h=true', '# c', '', 'i = "a#b"', 'j = 1979-05-27', 'k = ["a",]', 'l = [', ']',
+    'm = 0x10', 'n = 1_000', 'o = -0', 'p = []', 'r = 1e3', 's = ["a" "b"]', 't = "é"', 'u = "\x7f"',
+    'v = "\t"', 'w = 1 # c', 'x = null',
     'y={"a": 1}', 'z = "\\n"', "a1 = 'x'", 'a.b = 1', '"a" = 1', 'a2 = NaN', 'a3 = """x', '\x0cb1 = 1', 'b2 = "\r"',
 )  # fmt: skip
 
