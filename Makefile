@@ -12,7 +12,7 @@ bench: ## side by side with buildah; as root, on a fresh file system
 	@.ci/setup bench && .venv-bench/bin/python -m bench
 notebooks: ## execute every notebook
 	@.ci/setup test && .venv/bin/pytest tests/notebooks
-docs: ## write the command reference in README.md anew
-	@.ci/setup test && .venv/bin/python docs/reference.py
+docs: ## write the command reference anew, and all documentation as HTML to build/docs
+	@.ci/setup test && .venv/bin/python docs/reference.py && .venv/bin/python -m sphinx -q -W --keep-going docs build/docs
 clean:
 	@rm -rf .venv .venv-bench build *.egg-info

@@ -62,6 +62,23 @@ def test_the_readme_snippets_run_as_they_stand(tmp_path: Path, reader: dict[str,
     assert (tmp_path / "site.tar").stat().st_size > 0
 
 
+RECIPES = dict(re.findall(r"^```python (\w+)\n(.*?)^```$", (ROOT / "docs" / "recipes.md").read_text(), re.M | re.S))
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_runs_as_it_stands(name: str, tmp_path: Path, reader: dict[str, str], busybox_tar: str) -> None:
+    snippet = f"BASE = 'tarball:{busybox_tar}'\n{RECIPES[name]}"
+    follow([sys.executable, "-c", snippet], tmp_path, reader)
+
+
+def test_the_documentation_is_made_without_a_warning(tmp_path: Path) -> None:
+    words = ["-m", "sphinx", "-q", "-W", "--keep-going", "-d", str(tmp_path / "trees"), "docs", str(tmp_path / "html")]
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "WorkingContainer.checkpoint" in (tmp_path / "html" / "api.html").read_text()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_inside_the_tree_resolve(page: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
