@@ -11,6 +11,7 @@ import os
 import stat
 import sys
 import time
+from pathlib import Path
 
 from buildlib.snapshot.copy import index
 
@@ -22,7 +23,7 @@ def scan(tree: bytes) -> index.Entries:
     found = _scan(tree)
     for path, entry in found.items():
         if stat.S_ISREG(entry[4]):
-            with open(os.path.join(tree, path), "rb") as file:
+            with Path(os.fsdecode(b"%s/%s" % (tree, path))).open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").digest()
             found[path] = (*entry[:3], int.from_bytes(digest[:7]), *entry[4:])
     return found

@@ -1,7 +1,7 @@
-"""Ten RUN steps on a Debian tree where the kernel's overlay is not to be had: in a copy of the layers, and through FUSE.
+"""Ten RUN steps on a Debian tree without the overlay of the kernel: in a copy of the layers, and through FUSE.
 
-kaniko itself is no package of Debian. Beside us stands its way, in our own code:
-after each step the whole tree is read and hashed (``--snapshot-mode=full``), and compared with before.
+kaniko itself is no package of Debian. Beside us stands its way, in our own code: after each step the whole tree is
+read and hashed (``--snapshot-mode=full``), and compared with before.
 """
 
 from __future__ import annotations
