@@ -9,6 +9,7 @@ from buildlib.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from buildlib import Store, WorkingContainer
     from buildlib.cli.flags import Arguments
 
 VERB = Verb(
@@ -20,7 +21,8 @@ VERB = Verb(
     example="ctr=$(buildlib from --name base oci:layout:app)\nbuildlib from tarball:rootfs.tar",
     details="How commands are run (limits, namespaces, capabilities, volumes …) is kept for all later `run`s.\n"
     "Prints the name of the container. IMAGE is a name or id from `buildlib images`, scratch, or a\n"
-    "transport: docker://, oci:, oci-archive:, docker-archive:, dir:, or tarball: for a root file system.",
+    "transport: docker://, oci:, oci-archive:, docker-archive:, dir:, or tarball: for a root file system. The name\n"
+    "of a container makes a second one in the same state.",
     flags=(
         Flag("cidfile", "write the id of the container to this file", metavar="FILE"),
         Flag("format", "format of the image to be: oci or docker", short="f", default="oci", env="BUILDAH_FORMAT"),
@@ -58,6 +60,19 @@ def _pull_word(args: Arguments) -> str:
     return str(args.pull)
 
 
+def _other(store: Store, name: str) -> WorkingContainer | None:
+    """The working container of that name, if no image is called so."""
+    from buildlib.errors import NotFound
+
+    if store.db.row("SELECT 1 FROM containers WHERE name = ?", (name,)) is None:
+        return None
+    try:
+        store.find(name)
+    except NotFound:
+        return store.container(name)
+    return None
+
+
 def run(args: Arguments) -> int:
     """Make the container and print its name."""
     from buildlib.cli.configuration import container_defaults
@@ -69,15 +84,20 @@ def run(args: Arguments) -> int:
     if args.format not in ("oci", "docker"):
         raise UsageError(f"unrecognized image type {args.format!r}", hint="the formats are oci and docker")
     with open_store(args) as store:
-        container = store.from_image(
-            name,
-            args.name,
-            pull=policy,
-            platform=platform(args),
-            format=args.format,
-            run=run_options(args, **container_defaults(args)),
-            suffix=args.suffix,
-            **access_to_image(args, store, name, policy),
+        other = _other(store, name)
+        container = (
+            other.fork(args.name)
+            if other is not None
+            else store.from_image(
+                name,
+                args.name,
+                pull=policy,
+                platform=platform(args),
+                format=args.format,
+                run=run_options(args, **container_defaults(args)),
+                suffix=args.suffix,
+                **access_to_image(args, store, name, policy),
+            )
         )
         if args.cidfile is not None:
             with open(args.cidfile, "w", encoding="ascii") as file:

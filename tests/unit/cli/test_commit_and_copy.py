@@ -228,3 +228,23 @@ def test_some_exit_codes_are_a_success(call, ctr):
     assert call("run", "--valid-exit-codes", "3,4", ctr, "sh", "-c", "exit 4").code == 0
     assert call("run", "--valid-exit-codes", "3", ctr, "sh", "-c", "exit 4").code == 4
     assert call("run", "--valid-exit-codes", "x", ctr, "true").code == 125
+
+
+def test_a_container_is_named_after_the_name_that_was_asked_for(call, ctr):
+    call("commit", "-q", ctr, "base")
+    call("tag", "base", "other:2")
+    assert call("from", "base").out == "base-working-container\n"
+    assert call("from", "other:2").out == "other-working-container\n"
+    assert call("inspect", "--format", "{{.FromImage}}", "base-working-container").out == "localhost/base:latest"
+
+
+def test_a_second_container_is_made_from_another_in_its_state(call, ctr):
+    call("config", "--env", "A=1", ctr)
+    assert call("run", ctr, "touch", "/made").code == 0
+    assert call("from", "--name", "twin", ctr).out == "twin\n"
+    assert call("run", "twin", "ls", "/made").out == "/made\n"
+    assert call("inspect", "--format", "{{.OCIv1.Config.Env}}", "twin").out == "[A=1]"
+    call("run", "twin", "rm", "/made")
+    assert call("run", ctr, "ls", "/made").code == 0
+    call("commit", "-q", ctr, "c")  # an image of that name goes first
+    assert call("from", "c").out == "c-working-container\n"
