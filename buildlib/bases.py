@@ -37,7 +37,7 @@ def base_image(
     if problem is not None and (policy == "never" or image.startswith(f"{LOCAL}/")):
         raise problem  # what was built here is in no registry
     if here is None or policy in ("always", "newer"):
-        here = _fetch(store, image, platform, here if policy == "newer" else None, options)
+        here = _fetch(store, image, platform, here if policy == "newer" else None, problem, options)
     return here, _called(here, image)
 
 
@@ -68,15 +68,22 @@ def _here(store: Store, name: str, platform: Platform | None) -> tuple[Image | N
 
 
 def _fetch(
-    store: Store, name: str, platform: Platform | None, otherwise: Image | None, options: dict[str, Any]
+    store: Store,
+    name: str,
+    platform: Platform | None,
+    otherwise: Image | None,
+    problem: NotFound | None,
+    options: dict[str, Any],
 ) -> Image:
+    """Pull; what was wrong with what is here is said when that fails."""
     try:
         return store.pull(name, platform=platform, **options)
     except (NotFound, TransportError) as error:
         if otherwise is not None:
             return otherwise
-        hint = f"{near(store.db, name)} (and pulling failed: {error.message})"
-        raise NotFound(f"no image is called {name!r}", hint=hint, kind="image", name=name) from error
+        what, why = (problem.message, problem.hint) if problem else (f"no image is called {name!r}", None)
+        hint = f"{why or near(store.db, name)} (and pulling failed: {error.message})"
+        raise NotFound(what, hint=hint, kind="image", name=name) from error
 
 
 def has_transport(name: str) -> bool:

@@ -162,6 +162,12 @@ def test_a_platform_whose_programs_can_not_be_executed_stops_all(bud: Builder) -
     assert "RUN" not in bud.out.getvalue()
 
 
+def test_a_base_that_is_here_for_another_platform_is_no_unknown_name(bud: Builder) -> None:
+    with pytest.raises(DockerfileError, match=f"'busybox' is here for {HOST}, not for {OTHERS[0]}") as caught:
+        made(bud, "FROM busybox\n", HOST, OTHERS[0])
+    assert "pulling failed" in str(caught.value.hint)
+
+
 def test_its_script_makes_the_same_index(bud: Builder) -> None:
     request = bud.request(CROSS, **several(HOST, OTHERS[0]), names=("several", "twice"), timestamp=0)
     with Builds(bud.store, request, Progress(None)) as builds:
