@@ -34,10 +34,14 @@ def run(args: Arguments) -> int:
     from buildlib.cli.place import open_store, store_root
 
     wanted = [_mount(text) for text in args.mount]
-    with open_store(args) as store:
-        unshare(store)
-    command = args.positionals or [os.environ.get("SHELL") or "/bin/sh"]
     environ = {**os.environ, "BUILDLIB_ROOT": store_root(args)}
+    ids = str(os.geteuid()), str(os.getegid())
+    with open_store(args) as store:
+        if unshare(store):
+            # By these buildah and podman, and whoever looks for their store, know that they are not real root.
+            names = ("_CONTAINERS_ROOTLESS_UID", "_CONTAINERS_ROOTLESS_GID")
+            environ |= {"_CONTAINERS_USERNS_CONFIGURED": "done", **dict(zip(names, ids, strict=True))}
+    command = args.positionals or [os.environ.get("SHELL") or "/bin/sh"]
     if not wanted:
         return _call(command, environ)
     with open_store(args) as store:

@@ -54,6 +54,15 @@ def test_mounts_live_in_unshare(person: Person, busybox: str) -> None:
     assert "A /both\nA /more" in person.buildlib("diff", "c").stdout
 
 
+@pytest.mark.parametrize("flags", [("--storage-driver", "copy"), ("--isolation", "chroot")])
+def test_the_weaker_tiers_work_with_all_ids(person: Person, busybox: str, flags: tuple[str, str]) -> None:
+    person.buildlib(*flags, "from", "--name", "c", f"tarball:{busybox}")
+    script = "echo x > /file; chown 1000:44 /file; test -e /proc/self && test -d /sys/class"
+    person.buildlib(*flags, "run", "c", "--", "sh", "-c", script)
+    assert person.buildlib(*flags, "run", "c", "stat", "-c", "%u:%g", "/file").stdout == "1000:44\n"
+    assert person.buildlib(*flags, "diff", "c").stdout == "A /file\n"
+
+
 THREADED = """
 import json, sys, threading
 import buildlib
