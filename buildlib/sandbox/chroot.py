@@ -14,6 +14,7 @@ from buildlib.oci.runtime import Capabilities, Linux, Process
 from buildlib.oci.value import evolve, frozen
 from buildlib.sandbox.identity import identity
 from buildlib.sandbox.ops.mounts import forget_modules
+from buildlib.sandbox.seccomp import DEFAULT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from buildlib.oci.runtime import RuntimeSpec
     from buildlib.sandbox.op import Op
 
-LOST = "no /proc, no /sys, no pids, network and mounts of its own"
+LOST = "no /proc, no /sys, no pids, network and mounts of its own; system calls are filtered if rights allow it"
 """What a command does not have there."""
 
 
@@ -59,8 +60,21 @@ def plan_chroot(spec: RuntimeSpec, rootfs: str, own: int) -> tuple[Op, ...]:
     if wanted.user.uid or wanted.user.gid or wanted.user.additional_gids:
         _demand(own, "CAP_SETUID", f"to run a command as {wanted.user.uid}:{wanted.user.gid}")
         _demand(own, "CAP_SETGID", f"to run a command as {wanted.user.uid}:{wanted.user.gid}")
-    bare = evolve(spec, linux=Linux(), process=_within(wanted, own))
+    if linux.resources:
+        raise SandboxError("linux.resources: limits take a control group, and none can be made here")
+    bare = evolve(spec, linux=Linux(seccomp=_filter(spec, own)), process=_within(wanted, own))
     return tuple(identity(bare, (ChangeRoot(rootfs),), read_only=False, own_init=False, about={}))
+
+
+def _filter(spec: RuntimeSpec, own: int) -> dict[str, Any] | None:
+    """The filter of system calls, if it may be put in force (seccomp(2)); one that was asked for must be."""
+    given = spec.linux.seccomp if spec.linux else None
+    if own & caps.mask(("CAP_SYS_ADMIN",)) or (spec.process and spec.process.no_new_privileges):
+        return given
+    if given and given != DEFAULT:
+        hint = "add --security-opt no-new-privileges, with which anybody may"
+        raise SandboxError("linux.seccomp: to filter system calls takes CAP_SYS_ADMIN", op="chroot", hint=hint)
+    return None
 
 
 def _demand(own: int, name: str, what: str) -> None:

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from attrs import evolve
 
+from buildlib.errors import SandboxError
+from buildlib.linux import caps
 from buildlib.linux.syscalls import numbers
 from buildlib.oci.runtime import Linux, RuntimeSpec, User
+from buildlib.sandbox.chroot import plan_chroot
 from buildlib.sandbox.defaults import default_spec
 
 from .conftest import ENV, Refused
@@ -126,6 +129,30 @@ def test_a_filter_holds_for_32_bit_programs_too(sandbox: Sandbox, tmp_path: Path
     (tmp_path / "x.c").write_text(source)
     subprocess.run(["gcc", "-static", "-o", sandbox.rootfs / "bin/x", tmp_path / "x.c"], check=True)
     assert sandbox.run("/bin/x").out == "-1\n"  # mount
+
+
+# --- without rights ---------------------------------------------------------------------------------------------------
+
+
+def test_in_a_chroot_without_rights_only_a_filter_that_was_asked_for_is_missed() -> None:
+    own = caps.mask(("CAP_SYS_CHROOT", "CAP_SETUID", "CAP_SETGID"))
+
+    def filters(spec: RuntimeSpec, rights: int = own) -> int:
+        return sum(op.describe().startswith("filter") for op in plan_chroot(spec, "/r", rights))
+
+    spec = default_spec(["true"])
+    assert filters(spec) == 0
+    assert filters(spec, own | caps.mask(("CAP_SYS_ADMIN",))) == 1
+    assert filters(default_spec(["true"], no_new_privileges=True)) == 1
+    with pytest.raises(SandboxError, match=r"linux.seccomp: to filter system calls takes CAP_SYS_ADMIN"):
+        filters(filtered("true", rule("SCMP_ACT_ERRNO", "sync")))
+
+
+def test_in_a_chroot_a_limit_is_an_error() -> None:
+    spec = default_spec(["true"])
+    limited = evolve(spec, linux=evolve(spec.linux or Linux(), resources={"pids": {"limit": 1}}))
+    with pytest.raises(SandboxError, match=r"linux.resources: limits take a control group"):
+        plan_chroot(limited, "/r", caps.mask(("CAP_SYS_CHROOT",)))
 
 
 # --- a listener -------------------------------------------------------------------------------------------------------
