@@ -6,7 +6,7 @@ from io import BytesIO
 
 import pytest
 from dockerfile_parse import DockerfileParser
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bud.errors import DockerfileError
@@ -39,6 +39,7 @@ VISIBLE = st.characters(codec="ascii", categories=["L", "N", "P", "S"], exclude_
 ARGUMENTS = st.text(VISIBLE, min_size=1)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a machine at work is slow
 @given(st.lists(st.tuples(KEYWORDS, st.lists(ARGUMENTS, min_size=1, max_size=4)), min_size=1, max_size=6))
 def test_on_any_ordinary_text_the_library_says_the_same(lines: list[tuple[str, list[str]]]) -> None:
     text = "".join(f"{keyword} {' '.join(words)}\n" for keyword, words in lines)
