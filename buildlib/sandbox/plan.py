@@ -9,7 +9,7 @@ from buildlib.oci.runtime import Linux, Root
 from buildlib.sandbox.defaults import DEVICE_LINKS, DEVICES
 from buildlib.sandbox.identity import identity
 from buildlib.sandbox.ops import cgroups, devices, hiding, mounts, namespaces
-from buildlib.sandbox.trees import DETACHED, bind_or_new
+from buildlib.sandbox.trees import DETACHED, bind_or_new, sealed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,6 +152,9 @@ def _tree(spec: RuntimeSpec, rootfs: str, *, mounted: bool, own_groups: bool) ->
         else:
             yield bind_or_new(mount, rootfs, linux, make=not mounted)
     yield from _devices(spec, rootfs, mounted=mounted)
+    targets = tuple(mount.target for mount in spec.mounts if sealed(mount))
+    if targets:
+        yield hiding.Seal(rootfs, targets)
 
 
 def _devices(spec: RuntimeSpec, rootfs: str, *, mounted: bool) -> Iterator[Op]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from buildlib.errors import SandboxError
+from buildlib.linux.mount import ATTR_RDONLY
 from buildlib.linux.options import parse
 from buildlib.sandbox.ops import mounts
 
@@ -34,16 +35,27 @@ def bind_or_new(mount: Mount, rootfs: str, linux: Linux, *, make: bool) -> Op:
         raise SandboxError(f"{where}nothing can be mounted on the root")
     if mount.type == DETACHED:
         return mounts.MountDetached(rootfs, int(mount.source), mount.target, mount.options, make)
-    if options.bind:
+    if options.bind or mount.type == "bind":
         return _bind(mount, options, rootfs, linux, make=make)
     if options.idmap or mount.extra.get("uidMappings"):
         raise SandboxError(f"{where}only a bind can show owners as other ids")
     if options.copy_up and mount.type != "tmpfs":
         raise SandboxError(f"{where}tmpcopyup is for a tmpfs")
-    words = mount.options
+    words = _writable(mount.options) if sealed(mount) else mount.options
     if linux.mount_label and mount.type in _LABELLED:
         words = (*words, f'context="{linux.mount_label}"')
     return mounts.MountNew(rootfs, mount.type, mount.source, mount.target, words, make)
+
+
+def sealed(mount: Mount) -> bool:
+    """Whether it becomes read-only only when all is mounted: what lies in it has to be made first."""
+    options = parse(mount.options)
+    attributes = options.attributes | options.all_attributes
+    return mount.type == "tmpfs" and not options.bind and bool(attributes & ATTR_RDONLY)
+
+
+def _writable(words: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(word for word in words if word not in ("ro", "rro"))
 
 
 def _bind(mount: Mount, options: Options, rootfs: str, linux: Linux, *, make: bool) -> Op:

@@ -83,6 +83,31 @@ class ReadOnly:
 
 
 @frozen
+class Seal:
+    """Forbid writing to what is mounted at ``targets``, now that all is in it."""
+
+    rootfs: str
+    targets: tuple[str, ...]
+
+    def describe(self) -> str:
+        """One line."""
+        return f"seal {' '.join(self.targets)}"
+
+    def execute(self) -> None:
+        """mount_setattr(2) on each mount itself."""
+        root = os.open(self.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for target in self.targets:
+                spot = open_in_root(root, target, os.O_PATH)
+                try:
+                    mount.set_attributes("", dir_fd=spot, add=mount.ATTR_RDONLY)
+                finally:
+                    os.close(spot)
+        finally:
+            os.close(root)
+
+
+@frozen
 class ReadOnlyRoot:
     """Forbid writing to the root file system itself; what is mounted in it keeps its own rights."""
 

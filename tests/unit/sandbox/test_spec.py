@@ -85,6 +85,16 @@ def test_a_bind_without_rbind_leaves_out_what_is_mounted_below(sandbox: Sandbox,
     assert sandbox.run(spec=spec("ls /mnt/inner", Mount("bind", str(tree), "/mnt", ("rbind",)))).out == "f\n"
 
 
+def test_a_read_only_tmpfs_holds_what_is_mounted_in_it(sandbox: Sandbox, tree: Path) -> None:
+    mounts = (Mount("tmpfs", "tmpfs", "/srv", ("ro", "nosuid")), Mount("bind", str(tree), "/srv/in", ("rbind",)))
+    ran = sandbox.run(spec=spec("ls /srv /srv/in; touch /srv/x || echo ro; touch /srv/in/x && echo rw", *mounts))
+    assert ran.out.split() == ["/srv:", "in", "/srv/in:", "inner", "ro", "rw"]
+
+
+def test_the_type_bind_is_a_bind_without_the_option(sandbox: Sandbox, tree: Path) -> None:
+    assert sandbox.run(spec=spec("ls /mnt", Mount("bind", str(tree), "/mnt", ("ro",)))).out == "inner\n"
+
+
 def test_tmpcopyup_begins_with_what_was_there(sandbox: Sandbox) -> None:
     etc = sandbox.rootfs / "etc"
     (etc / "link").symlink_to("passwd")
