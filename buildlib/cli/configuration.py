@@ -159,7 +159,9 @@ def container_defaults(args: Arguments) -> dict[str, Any]:
     if "shm_size" in found:
         found["shm_size"] = size(str(found["shm_size"]), "shm-size")
     if "network" in found:
-        found["network"] = namespace(found["network"])
+        network = namespace(found.pop("network"))
+        if network != "private":  # what engines that run containers are told; a build goes on with the host's
+            found["network"] = network
     if "volumes" in found:
         found["volumes"] = tuple(volume(text) for text in found["volumes"])
     return _below(found, args)
