@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from buildlib.oci.mount import Mount
+
 
 def read(bundle: str) -> tuple[RuntimeSpec, bytes]:
     """The spec in the directory ``bundle``, and its bytes. Raises :class:`NotFound`, :class:`FormatError`, …."""
@@ -23,7 +25,19 @@ def read(bundle: str) -> tuple[RuntimeSpec, bytes]:
     except FileNotFoundError:
         message = f"JSON specification file config.json not found in {bundle}"
         raise NotFound(message, kind="bundle", name=bundle) from None
-    return parse(raw), raw
+    return _from_here(parse(raw), bundle), raw
+
+
+def _from_here(spec: RuntimeSpec, bundle: str) -> RuntimeSpec:
+    """The spec with sources of binds that are relative found in the bundle (config.md, "Mounts")."""
+
+    def found(mount: Mount) -> Mount:
+        bind = mount.type == "bind" or not {"bind", "rbind"}.isdisjoint(mount.options)
+        if not bind or not mount.source or mount.source.startswith("/"):
+            return mount
+        return evolve(mount, source=os.path.join(os.path.abspath(bundle), mount.source))
+
+    return evolve(spec, mounts=tuple(map(found, spec.mounts)))
 
 
 def parse(raw: bytes) -> RuntimeSpec:
