@@ -113,6 +113,8 @@ class _Birth:
         self.lock = lock
         self.record = record
         self.spec = spec
+        self.inside = bundles.for_plan(spec)
+        """What of it the plan is made of; found out here, since in there even a user without rights is root."""
         self.want = want
         self.hooks = hooks.check(spec.hooks)
         self.process = spec.process or Process()
@@ -154,11 +156,11 @@ class _Birth:
             inner,
             tuple(self.hooks.get("createContainer", ())),
             tuple(self.hooks.get("startContainer", ())),
-            console(self.process, self.spec.linux or Linux(), self.want),
+            console(self.process, self.inside.linux or Linux(), self.want),
             start,
             self.want.pivot,
         )
-        return steps.arrange(plan(bundles.for_plan(self.spec), self.record.rootfs, about=about), extras)
+        return steps.arrange(plan(self.inside, self.record.rootfs, about=about), extras)
 
     def _starter(self) -> tuple[int, int | None]:
         """What the process waits on, and what we write to, where it is us who start it."""
@@ -225,7 +227,7 @@ def console(spec: Process, linux: Linux, want: Wanted) -> Console | None:
     from buildlib.sandbox.ops.console import Console
 
     size = spec.extra.get("consoleSize") or {}
-    uid = spec.user.uid if first.early_user(linux) else outside(spec.user.uid, linux.uid_mappings)
+    uid = outside(spec.user.uid, linux.uid_mappings)
     return Console(want.console, uid, int(size.get("height") or 0), int(size.get("width") or 0))
 
 
@@ -234,6 +236,9 @@ def adjust_oom_score(pid: int, spec: Process) -> None:
     if spec.oom_score_adj is None:
         return
     try:
+        with open(f"/proc/{pid}/oom_score_adj", encoding="ascii") as file:
+            if int(file.read()) == spec.oom_score_adj:
+                return
         with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
             file.write(str(spec.oom_score_adj))
     except OSError as error:

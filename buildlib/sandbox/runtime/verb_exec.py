@@ -114,6 +114,7 @@ class _Joining:
         self.spec = spec
         self.want = want
         self.process = spec.process or Process()
+        self.inside = _inside(spec, record.pid)
         self.pidfd = os.pidfd_open(record.pid)
         if lifecycle.status(record) == lifecycle.STOPPED:  # the number may be somebody else's by now
             raise SandboxError("cannot exec in a stopped container")
@@ -141,12 +142,14 @@ class _Joining:
         from buildlib.sandbox.plan import plan
         from buildlib.sandbox.runtime import steps
 
-        console = container.console(self.process, self.spec.linux or Linux(), self.want)
-        ops = plan(_inside(self.spec, self.record.pid), "/", about={"id": self.record.id})
+        console = container.console(self.process, self.inside.linux or Linux(), self.want)
+        ops = plan(self.inside, "/", about={"id": self.record.id})
         return steps.join(ops, self.pidfd, types, steps.Extras(inner, console=console))
 
     def _fork(self, inner: talk.Talk, types: int) -> int:
         process.prctl(process.PR_SET_DUMPABLE, 0)
+        if first.early_user(self.spec.linux or Linux()):
+            namespaces.setns(self.pidfd, namespaces.NEWUSER)
         if self._has_own("pid"):
             namespaces.setns(self.pidfd, namespaces.NEWPID)
         pid = os.fork()

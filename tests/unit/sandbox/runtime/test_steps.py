@@ -6,10 +6,10 @@ from attrs import evolve
 
 from buildlib.oci.runtime import RuntimeSpec
 from buildlib.sandbox.ops import cgroups, mounts, namespaces, process
+from buildlib.sandbox.ops.console import Console
 from buildlib.sandbox.plan import plan
 from buildlib.sandbox.runtime import steps, verb_spec
 from buildlib.sandbox.runtime.bundle import for_plan
-from buildlib.sandbox.ops.console import Console
 from buildlib.sandbox.runtime.talk import Talk
 
 SPEC = RuntimeSpec.from_dict(verb_spec.document())
