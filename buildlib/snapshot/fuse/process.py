@@ -13,6 +13,7 @@ from types import ModuleType
 import pyfuse3
 
 from buildlib.linux import mount, process
+from buildlib.linux.namespaces import mapped_ids
 from buildlib.snapshot.fuse.operations import Operations
 from buildlib.snapshot.fuse.stack import Stack
 from buildlib.snapshot.fuse.upper import Upper
@@ -40,8 +41,9 @@ def serve(
 ) -> int:
     """Mount an overlay of ``lowers``, topmost first, at ``place``; return the pid of the process that serves it.
 
-    That is a child, which dies with this process unless it is to be ``lasting``. ``attributes`` are ATTR_… bits of
-    :mod:`buildlib.linux.mount`. Raises ``OSError``.
+    That is a child, which dies with this process unless it is to be ``lasting``: then it serves until it is unmounted,
+    or in a user namespace, which nobody finds again, until the parent of this process is dead. ``attributes`` are
+    ATTR_… bits of :mod:`buildlib.linux.mount`. Raises ``OSError``.
     """
     device = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -76,6 +78,8 @@ def _live(device: int, stack: Stack, *, lasting: bool) -> NoReturn:
     try:
         if not lasting:
             process.die_with_parent()
+        elif mapped_ids() is not None:
+            _follow(_grandparent())
         if os.getsid(0) != os.getpid():
             os.setsid()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -92,6 +96,23 @@ def _live(device: int, stack: Stack, *, lasting: bool) -> NoReturn:
         traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def _grandparent() -> int:
+    with open(f"/proc/{os.getppid()}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[1])
+
+
+def _follow(pid: int) -> None:
+    """Look every second whether that process is alive; a signal interrupts the wait for questions."""
+    alive = process.start_time(pid)
+
+    def look(*_: object) -> None:
+        if process.start_time(pid) != alive:
+            os._exit(0)
+
+    signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, 1, 1)
 
 
 def _answer(device: int, stack: Stack) -> None:

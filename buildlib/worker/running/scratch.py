@@ -9,6 +9,7 @@ from buildlib.linux import mount
 from buildlib.linux.overlay import overlay
 from buildlib.linux.process import start_time
 from buildlib.snapshot.overlay import OPTIONS, VOLATILE
+from buildlib.worker.tier import current
 
 
 def half_made(root: str, number: int) -> str:
@@ -61,4 +62,13 @@ class Scratch:
         os.mkdir(work)
         os.chown(upper, info.st_uid, info.st_gid)
         os.chmod(upper, stat.S_IMODE(info.st_mode))
-        return overlay([f"/proc/self/fd/{fd}"], upper, work, self.options)
+        if current().driver == "overlay":
+            return overlay([f"/proc/self/fd/{fd}"], upper, work, self.options)
+        from buildlib.worker.running.caches import copy_into
+
+        source = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            copy_into(source, upper)
+        finally:
+            os.close(source)
+        return mount.open_tree(upper, recursive=False)

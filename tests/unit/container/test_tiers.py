@@ -98,6 +98,10 @@ def test_secrets_caches_and_other_mounts(other, busybox_tar, tmp_path):
         mounts = [cache, buildlib.Bind(str(context), "/mnt/c"), buildlib.Tmpfs("/scratch")]
         done = c.run("cat /tmp/seen /var/cache/x/kept /mnt/c/file; echo x > /scratch/x", mounts=mounts, capture=True)
         assert done.stdout == "hush1\nfrom the context\n"
+        writable = buildlib.Bind(str(context), "/mnt/c", rw=True)
+        c.run("echo thrown away > /mnt/c/file; echo n > /mnt/c/new; test -s /mnt/c/new", mounts=[writable])
+        assert [path.name for path in context.iterdir()] == ["file"]
+        assert (context / "file").read_text() == "from the context\n"
         paths = {change.path for change in c.diff() if change.kind != "changed"}
         assert paths == {"/tmp/seen"}
         assert c.run("test ! -e /run/secrets/token", check=False).exit_code == 0
