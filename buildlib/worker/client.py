@@ -126,10 +126,13 @@ class Worker:
 
         with self._lock:
             if self._said is None:
-                try:
-                    self._said = self._control.recv(1 << 16, socket.MSG_DONTWAIT)
-                except OSError:
-                    self._said = b""
+                self._said = b""
+                with suppress(OSError):
+                    try:
+                        self._said = self._control.recv(1 << 16, socket.MSG_DONTWAIT)
+                    except ConnectionResetError:
+                        # What it has not read is told first, then comes what it said (unix(7)).
+                        self._said = self._control.recv(1 << 16, socket.MSG_DONTWAIT)
         return from_dict(json.loads(self._said)) if self._said else None
 
 

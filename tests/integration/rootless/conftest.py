@@ -41,11 +41,11 @@ def person(place: Path) -> Person:
     if shutil.which("newuidmap") is None:
         pytest.skip("newuidmap is not installed: apt-get install uidmap")
     (place / "ranged").mkdir()
-    return Person(place / "ranged", "ranged", 61184, subordinate=True)
+    return Person(place / "ranged", "ranged", subordinate=True)
 
 
 @pytest.fixture
 def single(place: Path) -> Person:
     """A user with its own id and no other."""
     (place / "single").mkdir()
-    return Person(place / "single", "single", 61185, subordinate=False)
+    return Person(place / "single", "single", subordinate=False)

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,22 +21,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).parents[3]
-SUBORDINATE = (1_500_000_000, 65536)
+COUNT = 65536
+"""Subordinate ids of a user."""
+
+_made = count()
 
 
 class Person:
-    """A user called ``name``, with the id ``uid`` and a home below ``folder``; with or without subordinate ids."""
+    """A user called ``name``, with a home below ``folder``; with or without subordinate ids.
 
-    def __init__(self, folder: Path, name: str, uid: int, *, subordinate: bool) -> None:
-        self.name, self.uid = name, uid
+    Its ids are nobody else's, also among tests that run at the same time.
+    """
+
+    def __init__(self, folder: Path, name: str, *, subordinate: bool) -> None:
+        number = os.getpid() % 1000 * 20 + next(_made) % 20
+        self.name, self.uid = name, 300_000 + number
+        self.subordinate = 1_000_000_000 + number * COUNT
         self.folder = folder
         self.home = folder / "home"
         self.home.mkdir()
-        os.chown(self.home, uid, uid)
-        line = f"{name}:{SUBORDINATE[0]}:{SUBORDINATE[1]}\n" if subordinate else ""
+        os.chown(self.home, self.uid, self.uid)
+        line = f"{name}:{self.subordinate}:{COUNT}\n" if subordinate else ""
         (folder / "subuid").write_text(line)
         (folder / "subgid").write_text(line)
-        (folder / "passwd").write_text(f"root:x:0:0::/root:/bin/sh\n{name}:x:{uid}:{uid}::{self.home}:/bin/sh\n")
+        own = f"{name}:x:{self.uid}:{self.uid}::{self.home}:/bin/sh\n"
+        (folder / "passwd").write_text(f"root:x:0:0::/root:/bin/sh\n{own}")
         self.before: Callable[[], object] | None = None
         """What its processes do last, while they are root still: to take something away from the machine they see."""
 
@@ -43,17 +53,31 @@ class Person:
         self, *argv: str, check: bool = True, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a program as this user; output and errors are text."""
-        environ = {
-            "HOME": str(self.home),
-            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-            "PYTHONPATH": str(ROOT),
-            **{name: value for name, value in os.environ.items() if name.startswith("BUILDLIB_TEST")},
-            **(env or {}),
-        }
+        environ = {**self._environ(), **(env or {})}
         done = subprocess.run(argv, capture_output=True, text=True, env=environ, cwd=ROOT, preexec_fn=self._become)
         if check and done.returncode:
             raise AssertionError(f"{argv} exited with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
+
+    def start(self, program: str, *words: str) -> subprocess.Popen[str]:
+        """A Python program as this user, which is left to run; its output is a pipe."""
+        argv = [sys.executable, "-c", program, *words]
+        return subprocess.Popen(
+            argv,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=self._environ(),
+            cwd=ROOT,
+            preexec_fn=self._become,  # noqa: PLW1509 - no thread of ours is about
+        )
+
+    def _environ(self) -> dict[str, str]:
+        return {
+            "HOME": str(self.home),
+            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+            "PYTHONPATH": str(ROOT),
+            **{name: value for name, value in os.environ.items() if name.startswith("BUILDLIB_TEST")},
+        }
 
     def buildlib(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A command of ours as this user."""
