@@ -118,6 +118,7 @@ def test_every_dependency_is_explained() -> None:
 
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    wanted = setup["options"]["install_requires"] + setup["options.extras_require"]["fuse"]
+    extras = setup["options.extras_require"]
+    wanted = setup["options"]["install_requires"] + extras["fuse"] + extras["fuzz"]
     rows = re.findall(r"^\| \[([\w-]+)\]", PAGES[0].read_text(), flags=re.MULTILINE)
     assert sorted(re.findall(r"^([\w-]+)", wanted, flags=re.MULTILINE)) == sorted(rows)
