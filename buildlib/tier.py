@@ -29,6 +29,8 @@ ORDINARY = frozenset(("ext4", "xfs", "btrfs", "tmpfs", "f2fs", "zfs", "bcachefs"
 FILE = "machine.json"
 """In the store: the facts, and what they were true of."""
 
+_BARE = "no RUN is shut in, none has a /proc, and what they mount is copied"
+
 
 class Choice(NamedTuple):
     """A tier, and what is lost by it: sentences, each with what is in the way."""
@@ -71,10 +73,10 @@ def decide(facts: Facts, driver: str | None = None, isolation: str | None = None
             losses.append(f"one user id only, for {facts.subordinate_ids}: other owners are recorded and not set")
             hint = _more_ids(facts)
     elif not facts.privileged:
-        losses.append(f"no namespaces, for a user namespace can't be had ({facts.user_namespace}): no RUN is shut in")
+        losses.append(f"no namespaces, for a user namespace can't be had ({facts.user_namespace}): {_BARE}")
         hint = _allow_user_namespaces(facts)
     elif facts.mount:
-        losses.append(f"no namespaces, for nothing can be mounted ({facts.mount}): no RUN is shut in")
+        losses.append(f"no namespaces, for nothing can be mounted ({facts.mount}): {_BARE}")
     chosen = _isolation(facts, isolation, strongest)
     return Choice(Tier(_driver(facts, driver, losses), chosen, ids), tuple(losses), hint)  # type: ignore[arg-type]
 
