@@ -1,4 +1,4 @@
-"""The verbs on real containers: where buildah has no counterpart. The rest is compared in tests/interop/cli."""
+"""The verbs on real containers: where buildah has no counterpart. The rest is compared in tests/interop/cli_parity."""
 
 import json
 import os

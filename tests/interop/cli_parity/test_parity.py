@@ -6,19 +6,21 @@ import hashlib
 import io
 import json
 import platform
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.interop.cli.parity import Scenario, Tool, buildlib, compare
-from tests.interop.cli.scenarios import SCENARIOS
+from buildlib.testing import serve_registry
+from tests.interop.cli_parity import scenarios, settings, shown
+from tests.interop.cli_parity.parity import Scenario, Tool, buildlib, compare, compare_scripts
+from tests.interop.cli_parity.scripts import SCRIPTS, Script
+from tests.interop.conftest import Program, program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tests.interop.conftest import Program
 
 pytestmark = pytest.mark.root
 
@@ -44,6 +46,16 @@ def base_archive(tmp_path_factory: pytest.TempPathFactory, busybox_tar: str) -> 
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     return path
+
+
+@pytest.fixture
+def buildah(tmp_path: Path, containers_environment: dict[str, str]) -> Iterator[Program]:
+    """Buildah on overlay, which is as quick as it can be, with chroot isolation, which works inside a container too."""
+    root = tmp_path / "buildah"
+    arguments = ("--root", str(root), "--runroot", f"{root}-run", "--storage-driver", "overlay")
+    yield Program(program("buildah"), arguments, containers_environment | {"BUILDAH_ISOLATION": "chroot"})
+    # It mounts its own folder, and leaves that.
+    subprocess.run(["umount", "--lazy", str(root / "overlay")], check=False, capture_output=True)
 
 
 @pytest.fixture
@@ -76,13 +88,27 @@ def _fill(folder: Path) -> None:
     (folder / "dir" / "link").symlink_to("a")
     (folder / "dir" / ".containerignore").write_text("sub\n")
     (folder / "ignored").write_text("a\n.containerignore\n")
-    with tarfile.open(folder / "pack.tar", "w") as tar:
+    for kind in ("", ":gz", ":bz2", ":xz"):
+        _pack(folder / f"pack.tar{kind.replace(':', '.')}", f"w{kind}")
+
+
+def _pack(path: Path, mode: str) -> None:
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
         for name, kind, data in (("inside", tarfile.DIRTYPE, b""), ("inside/x", tarfile.REGTYPE, b"x\n")):
             info = tarfile.TarInfo(name)
             info.type, info.mode, info.uid, info.gid, info.size = kind, 0o751, 7, 8, len(data)
             tar.addfile(info, io.BytesIO(data))
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.title)
+ALL = (*scenarios.SCENARIOS, *shown.SCENARIOS, *settings.SCENARIOS)
+
+
+@pytest.mark.parametrize("scenario", ALL, ids=lambda scenario: scenario.title)
 def test_buildlib_does_as_buildah_does_when(scenario: Scenario, tools: tuple[Tool, Tool]) -> None:
     compare(scenario, *tools)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.title)
+def test_an_alias_is_enough_for(script: Script, tools: tuple[Tool, Tool]) -> None:
+    with serve_registry() as one, serve_registry() as two:
+        compare_scripts(script.text, script.images, *tools, [one.host, two.host])

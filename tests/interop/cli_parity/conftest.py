@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.interop.cli.parity")
+pytest.register_assert_rewrite("tests.interop.cli_parity.parity")

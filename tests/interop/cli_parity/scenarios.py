@@ -8,7 +8,7 @@ No container has a name like ``c``: buildah would find it, now and then, as the 
 
 from __future__ import annotations
 
-from tests.interop.cli.parity import Ours, Scenario
+from tests.interop.cli_parity.parity import Ours, Scenario
 
 NO_DIGEST = Ours("buildah prints a digest of what it copied; we do not compute one", stdout="")
 ONE_LINE = "buildah lists errors over several lines; ours are one line and a hint"
@@ -134,7 +134,6 @@ SCENARIOS = (
         commit -q one out
         """,
         images=("out",),
-        files={"tool": "f 755 0:0 a8076d3d28d21e02"},  # setuid is not taken from the host
     ),
     Scenario(
         "copy says what it copied",
