@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from buildlib.errors import SandboxError
 from buildlib.linux import mount
 from buildlib.linux.options import parse
 from buildlib.oci.value import frozen
@@ -11,7 +12,34 @@ from buildlib.sandbox.target import mount_point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from buildlib.linux.cgroups import Hierarchy
+
+
+@frozen
+class MakeGroup:
+    """Make a control group, hierarchy → path as pairs, with the limits of ``linux.resources``."""
+
+    paths: tuple[tuple[str, str], ...]
+    resources: dict[str, Any]
+
+    def describe(self) -> str:
+        """One line."""
+        return f"make control group {self.paths[0][1]} with limits of {', '.join(self.resources)}"
+
+    def execute(self) -> None:
+        """mkdir(2) in each hierarchy, then its files. Raises :class:`SandboxError` that names the field."""
+        from buildlib.linux.cgroups import Cgroup
+
+        group = Cgroup(dict(self.paths))
+        try:
+            group.create()
+        except SandboxError as error:
+            what = f"linux.resources ({', '.join(self.resources)}): no control group can be made for it"
+            hint = "without root it takes a group that was handed over: systemd-run --user --scope -p Delegate=yes …"
+            raise SandboxError(f"{what}: {error}", op=error.op, errno=error.errno, hint=hint) from error
+        group.apply(self.resources)
 
 
 @frozen

@@ -12,6 +12,7 @@ from buildlib.oci.runtime import Linux, Process, RuntimeSpec, User
 from buildlib.oci.value import evolve
 from buildlib.sandbox import seccomp
 from buildlib.sandbox.defaults import CAPABILITIES
+from buildlib.sandbox.ops.cgroups import MakeGroup
 from buildlib.sandbox.ops.stay import Stay
 from buildlib.sandbox.plan import DETACHED, plan
 from buildlib.sandbox.rootless import adapt
@@ -125,22 +126,25 @@ def _bare(
 
 
 def _ops(spec: RuntimeSpec, tree: str, space: Workspace, group: dict[str, str] | None) -> Sequence[Op]:
+    # The group is made when the server knows of it already, so that it is removed whatever happens.
+    limits = (MakeGroup(tuple(group.items()), (spec.linux and spec.linux.resources) or {}),) if group else ()
     if not current().stays:
-        return plan(spec, tree, own_init=True, mounted=True, cgroup=group)
+        return (*limits, *plan(spec, tree, own_init=True, mounted=True, cgroup=group))
     # In a mount namespace of its own, so that ours still has what is to be unmounted when the command is dead.
     own_pids = current().isolation != "chroot"
     if not own_pids:
         spec = evolve(spec, hostname="", linux=evolve(spec.linux or Linux(), namespaces=()))
-    return (Stay(own_pids, space.close, space.servers), *plan(spec, tree, own_init=own_pids, cgroup=group))
+    stay = Stay(own_pids, space.close, space.servers)
+    return (stay, *limits, *plan(spec, tree, own_init=own_pids, cgroup=group))
 
 
 def _group_of(spec: RuntimeSpec) -> dict[str, str] | None:
-    """The directories of the run's own control group, where the spec limits something."""
+    """Where the run's own control group will be, if the spec limits something."""
     if not spec.linux or not spec.linux.resources:
         return None
-    from buildlib.worker.running.limits import limit
+    from buildlib.worker.running.limits import place
 
-    return limit(spec)
+    return place(spec)
 
 
 def _file(path: str, text: str) -> request.File:
