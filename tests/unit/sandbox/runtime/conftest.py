@@ -16,13 +16,13 @@ from attrs import field, frozen
 from buildlib.sandbox.runtime.verb_spec import document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 HOME = str(Path(__file__).parents[4])
 START = f"import sys; sys.path[:0] = [{HOME!r}]; from buildlib.sandbox.runtime.command_line import program; program()"
 PROGRAM = (sys.executable, "-I", "-S", "-c", START)
 """As the console script, without the detour that an editable installation takes to every module."""
-PATIENCE = 10
+PATIENCE = 20
 
 
 @frozen
@@ -54,10 +54,7 @@ class Runtime:
         return found
 
     def wait_for(self, name: str, status: str) -> None:
-        end = time.monotonic() + PATIENCE
-        while self.state(name)["status"] != status:
-            assert time.monotonic() < end, f"{name} is not {status}"
-            time.sleep(0.02)
+        until(lambda: self.state(name)["status"] == status, f"{name} is {status}")
 
 
 @frozen
@@ -130,6 +127,14 @@ def bundle(tmp_path: Path, runtime: Runtime, busybox_root: Path) -> Iterator[Bun
     for name in made.names:
         runtime("delete", "--force", name)
         assert groups_of(name) == []
+
+
+def until(is_so: Callable[[], bool], what: str) -> None:
+    """Ask again and again; a test does not wait for ever."""
+    end = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.02)
 
 
 def groups_of(name: str) -> list[str]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .conftest import until
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -21,8 +23,7 @@ def running(bundle: Bundle) -> str:
 
 
 def test_it_is_in_the_container_and_its_exit_code_is_ours(running: str, runtime: Runtime) -> None:
-    while runtime("exec", running, "test", "-s", "/dev/shm/mark").returncode:
-        pass
+    until(lambda: runtime("exec", running, "test", "-s", "/dev/shm/mark").returncode == 0, "it has begun")
     done = runtime("exec", running, "sh", "-c", "cat /dev/shm/mark; hostname; cat /proc/1/comm; exit 7")
     assert (done.returncode, done.stdout) == (7, "inside\nbuildlib\nsleep\n")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .conftest import PROGRAM, START, alive, groups_of
+from .conftest import PROGRAM, START, alive, groups_of, until
 
 if TYPE_CHECKING:
     from .conftest import Bundle, Runtime
@@ -87,8 +87,7 @@ def test_a_created_container_is_deleted_without_ever_having_run(bundle: Bundle, 
 @pytest.mark.parametrize("word", ["TERM", "SIGTERM", "sigterm", "15", None])
 def test_signals_are_named_in_every_usual_way(word: str | None, bundle: Bundle, runtime: Runtime) -> None:
     name = bundle.sh("trap 'exit 0' TERM; : > /dev/shm/ready; while :; do sleep 0.05; done").start()
-    while runtime("exec", name, "test", "-e", "/dev/shm/ready").returncode:
-        pass
+    until(lambda: runtime("exec", name, "test", "-e", "/dev/shm/ready").returncode == 0, "it has a handler")
     runtime.ok("kill", name, *([word] if word else []))
     runtime.wait_for(name, "stopped")
     assert "container not running" in runtime.fails("kill", name, "KILL")
@@ -98,8 +97,8 @@ def test_signals_are_named_in_every_usual_way(word: str | None, bundle: Bundle, 
 def test_kill_all_reaches_processes_that_are_not_in_a_pid_namespace(bundle: Bundle, runtime: Runtime) -> None:
     spec = {"linux": {"namespaces": [{"type": name} for name in ("mount", "ipc", "uts")]}}
     name = bundle.sh("sleep 100 & exec sleep 100", **spec).start()
-    while len(pids := json.loads(runtime.ok("ps", "--format", "json", name))) < 2:
-        pass
+    until(lambda: len(json.loads(runtime.ok("ps", "--format", "json", name))) == 2, "both processes run")
+    pids = json.loads(runtime.ok("ps", "--format", "json", name))
     runtime.ok("kill", "--all", name, "KILL")
     runtime.wait_for(name, "stopped")
     runtime.ok("delete", name)
