@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from attrs import frozen
 from tests.interop.conftest import CONTAINERS_CONF, program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 HOME = Path(__file__).resolve().parents[3]
 
@@ -33,6 +34,14 @@ class Done:
     code: int
     out: str
     err: str
+
+
+def until(is_so: Callable[[], bool], what: str) -> None:
+    """Ask again and again; a test does not wait for ever."""
+    end = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.1)
 
 
 @frozen

@@ -15,7 +15,7 @@ import pytest
 from buildlib.linux.mount import MNT_DETACH, umount
 from tests.interop.conftest import program
 
-from .conftest import Engine
+from .conftest import Engine, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,8 +85,7 @@ def test_a_task_in_the_background_is_entered_paused_measured_and_killed(ctr: Eng
     assert "PAUSED" in ctr.ok("tasks", "list")
     ctr.ok("tasks", "resume", "one")
     ctr.ok("tasks", "kill", "--signal", "KILL", "one")
-    while "STOPPED" not in ctr.ok("tasks", "list"):
-        pass
+    until(lambda: "STOPPED" in ctr.ok("tasks", "list"), "it has stopped")
     ctr("tasks", "delete", "one")
     ctr.ok("containers", "delete", "one")
 

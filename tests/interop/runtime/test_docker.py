@@ -11,7 +11,7 @@ import pytest
 from tests.interop.conftest import program
 from tests.interop.docker_engine import engine
 
-from .conftest import HOME, SCRIPT, Engine
+from .conftest import HOME, SCRIPT, Engine, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,8 +47,7 @@ def test_it_runs_a_command_and_passes_streams_and_exit_codes_on(docker: Engine) 
 
 def test_a_container_in_the_background_is_entered_paused_stopped_and_looked_at(docker: Engine) -> None:
     name = docker.ok(*RUN, "--detach", "busy", "sh", "-c", LOOP).strip()
-    while docker.ok("logs", name) != "ready\n":
-        pass
+    until(lambda: docker.ok("logs", name) == "ready\n", "it is ready")
     done = docker("exec", "--user", "1000:44", name, "sh", "-c", "id -u; id -g; exit 4")
     assert (done.code, done.out) == (4, "1000\n44\n")
     assert docker("exec", name, "nosuch").code in (126, 127)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .conftest import until
+
 if TYPE_CHECKING:
     from .conftest import Engine
 
@@ -16,8 +18,7 @@ LOOP = 'trap "echo bye; exit 9" TERM; echo ready; while :; do sleep 0.1; done'
 
 
 def ready(podman: Engine, name: str) -> None:
-    while "ready" not in podman.ok("logs", name):
-        pass
+    until(lambda: "ready" in podman.ok("logs", name), "it is ready")
 
 
 def test_it_runs_a_command_and_passes_streams_and_exit_codes_on(engine_podman: Engine) -> None:
