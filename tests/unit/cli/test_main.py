@@ -220,3 +220,25 @@ def test_a_flag_that_verb_and_program_have_is_the_verbs_behind_it(call):
 def test_flags_for_storage_that_mean_nothing_here_are_accepted(call):
     accepted = ("--storage-opt", "a=b", "--cgroup-manager", "cgroupfs", "--transient-store", "--cpu-profile", "x")
     assert call(*accepted, "images").code == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("from", "--ulimit", "nofile=9", "--add-host", "a:1.2.3.4", "scratch"),
+        ("config", "--env", "A=1", "--cmd", "a b", "made"),
+        ("images", "--format", '{{range $i, $x := split .Name "/"}}{{$i}}{{end}}'),
+        ("rename", "made", "other"),
+        ("tag", "nothing", "x"),
+    ],
+)
+def test_verbs_that_execute_nothing_import_nothing_heavy(call, words, tmp_path):
+    assert call("from", "--name", "made", "scratch").code == 0
+    code = f"import sys\nfrom buildlib.cli import main\nmain({['--root', str(tmp_path / 'store'), *words]!r})\n"
+    code += "print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.splitlines()[-1].split())
+    assert not loaded & {"attr", "typing", "inspect", "logging", "subprocess", "tempfile", "tomllib", "ssl", "urllib3"}
+    assert not {
+        name for name in loaded if name.startswith(("buildlib.registry", "buildlib.transports", "buildlib.worker"))
+    }
