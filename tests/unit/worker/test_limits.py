@@ -29,14 +29,10 @@ def run(place: Place, script: str, resources: dict[str, Any], parent: str = "") 
         return int(place.worker.call("run", args, (null.fileno(),) * 3)["exit_code"])
 
 
-def groups(pattern: str = "buildlib-run-*") -> list[Path]:
-    """The groups of runs that are there, in whatever hierarchy."""
-    return [path for tree in mounted() for path in Path(tree.mount + tree.own).glob(f"**/{pattern}") if path.is_dir()]
-
-
 def ours(place: Place) -> list[Path]:
-    """Those below a parent that only this test has."""
-    return groups(f"{parent(place)}/*")
+    """The groups of runs below a parent that only this test has, in whatever hierarchy."""
+    folders = [Path(tree.place(parent(place))) for tree in mounted()]
+    return [path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()]
 
 
 def parent(place: Place) -> str:
