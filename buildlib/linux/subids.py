@@ -39,9 +39,20 @@ def own(uid: int, gid: int) -> Maps:
 
 
 def with_subordinates(uid: int, gid: int, name: str | None) -> Maps:
-    """The maps with all subordinate ids of the user, in order; those of :func:`own` where it has none."""
+    """The maps with all subordinate ids of the user, in order; those of :func:`own` where it has none.
+
+    Root without CAP_SYS_ADMIN, as in a container, needs none: it may map all the ids that there are to themselves.
+    """
+    if uid == gid == 0:
+        return Maps(_all("uid"), _all("gid"))
     texts = [_text(path) for path in FILES]
     return Maps(*(_map(first, parse(text, uid, name)) for first, text in zip((uid, gid), texts, strict=True)))
+
+
+def _all(kind: str) -> Map:
+    """Each id of this user namespace as itself; not quite all, so that it can be told from that of the machine."""
+    fields = [int(word) for word in _text(f"/proc/self/{kind}_map").split()]
+    return tuple((first, first, min(count, 0xFFFFFFFE)) for first, count in zip(fields[::3], fields[2::3], strict=True))
 
 
 def parse(text: str, uid: int, name: str | None) -> tuple[tuple[int, int], ...]:
