@@ -36,7 +36,7 @@ def group() -> Iterator[Cgroup]:
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(["sleep", "100"])
+    process = subprocess.Popen(["sleep", "1234"])
     try:
         yield process
     finally:
