@@ -25,8 +25,8 @@ def adapt(spec: RuntimeSpec, *, single: bool = False, shut_in: bool = True) -> R
     foreign = {"sysfs": "/sys", "proc": "/proc"}
     if shut_in:
         foreign.pop("proc")
-        if any(n.type == "network" and not n.path for n in linux.namespaces):
-            foreign.pop("sysfs")
+    if any(n.type == "network" and not n.path for n in linux.namespaces):
+        foreign.pop("sysfs")
     mounts = (mount for mount in spec.mounts if shut_in or mount.type != "mqueue")
     return evolve(spec, mounts=tuple(_adapted(mount, foreign, single) for mount in mounts))
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import stat
 
-from buildlib.errors import UsageError
+from buildlib.errors import SandboxError, UsageError
 from buildlib.linux.probe import Status
 from buildlib.oci.mount import Mount
-from buildlib.oci.runtime import Linux, Process, RuntimeSpec, User
+from buildlib.oci.runtime import Linux, Namespace, Process, RuntimeSpec, User
 from buildlib.oci.value import evolve
 from buildlib.sandbox import seccomp
 from buildlib.sandbox.defaults import CAPABILITIES
@@ -111,6 +111,8 @@ def _bare(
     """Where nothing can be mounted: see :mod:`~buildlib.worker.running.bare`."""
     if len(fds) != 3:
         raise UsageError("a terminal needs a mount namespace", hint="--isolation chroot has none")
+    if _networks(spec):
+        raise SandboxError("a network of its own takes a namespace, and there is none", hint="--network host")
     from buildlib.linux.caps import get_permitted
     from buildlib.sandbox.chroot import plan_chroot
     from buildlib.worker.running.bare import Room
@@ -133,9 +135,14 @@ def _ops(spec: RuntimeSpec, tree: str, space: Workspace, group: dict[str, str] |
     # In a mount namespace of its own, so that ours still has what is to be unmounted when the command is dead.
     own_pids = current().isolation != "chroot"
     if not own_pids:
-        spec = evolve(spec, hostname="", linux=evolve(spec.linux or Linux(), namespaces=()))
+        spec = evolve(spec, hostname="", linux=evolve(spec.linux or Linux(), namespaces=_networks(spec)))
     stay = Stay(own_pids, space.close, space.servers)
     return (stay, *limits, *plan(spec, tree, own_init=own_pids, cgroup=group))
+
+
+def _networks(spec: RuntimeSpec) -> tuple[Namespace, ...]:
+    """The network namespace that is asked for: who wants none shall not get the machine's."""
+    return tuple(n for n in (spec.linux or Linux()).namespaces if n.type == "network")
 
 
 def _group_of(spec: RuntimeSpec) -> dict[str, str] | None:

@@ -61,6 +61,7 @@ def test_the_weaker_tiers_work_with_all_ids(person: Person, busybox: str, flags:
     person.buildlib(*flags, "run", "c", "--", "sh", "-c", script)
     assert person.buildlib(*flags, "run", "c", "stat", "-c", "%u:%g", "/file").stdout == "1000:44\n"
     assert person.buildlib(*flags, "diff", "c").stdout == "A /file\n"
+    assert person.buildlib(*flags, "run", "--network", "none", "c", "ls", "/sys/class/net").stdout == "lo\n"
 
 
 THREADED = """
