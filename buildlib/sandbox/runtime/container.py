@@ -35,6 +35,8 @@ class Wanted:
 
     console: int | None = None
     """A socket that takes the master of the terminal."""
+    size: tuple[int, int] = (0, 0)
+    """(rows, columns) of the terminal, where the spec does not say."""
     preserve: int = 0
     """How many descriptors from 3 on go to the process."""
     pivot: bool = True
@@ -56,7 +58,9 @@ FLAGS = {
 """Those that ``create`` and ``run`` share."""
 
 
-def wanted(given: Mapping[str, Any], *, console: int | None = None, fifo: bool = True) -> Wanted:
+def wanted(
+    given: Mapping[str, Any], *, console: int | None = None, size: tuple[int, int] = (0, 0), fifo: bool = True
+) -> Wanted:
     """What the flags say. Raises :class:`UsageError` for descriptors that are not there."""
     preserve = given.get("preserve-fds", 0)
     for number in range(3, 3 + preserve):
@@ -64,7 +68,7 @@ def wanted(given: Mapping[str, Any], *, console: int | None = None, fifo: bool =
             os.fstat(number)
         except OSError:
             raise UsageError(f"--preserve-fds {preserve}: descriptor {number} is not open") from None
-    return Wanted(console, preserve, not given.get("no-pivot"), given.get("pid-file"), fifo)
+    return Wanted(console, size, preserve, not given.get("no-pivot"), given.get("pid-file"), fifo)
 
 
 class Born:
@@ -228,7 +232,8 @@ def console(spec: Process, linux: Linux, want: Wanted) -> Console | None:
 
     size = spec.extra.get("consoleSize") or {}
     uid = outside(spec.user.uid, linux.uid_mappings)
-    return Console(want.console, uid, int(size.get("height") or 0), int(size.get("width") or 0))
+    rows, columns = want.size
+    return Console(want.console, uid, int(size.get("height") or rows), int(size.get("width") or columns))
 
 
 def adjust_oom_score(pid: int, spec: Process) -> None:

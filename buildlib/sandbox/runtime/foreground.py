@@ -20,9 +20,11 @@ _NOT_PASSED_ON = (
 class Front:
     """Where the process's terminal is, if it has one."""
 
-    def __init__(self, socket: int | None = None, ours: int | None = None) -> None:
+    def __init__(self, socket: int | None = None, ours: int | None = None, size: tuple[int, int] = (0, 0)) -> None:
         self.socket = socket
         """Where the process sends the master of its terminal."""
+        self.size = size
+        """(rows, columns) of ours, which the process begins with."""
         self._ours = ours
 
     def wait(self, pid: int) -> int:
@@ -60,7 +62,9 @@ def open_front(process: Process | None, console_socket: str | None, *, detach: b
     from socket import socketpair
 
     ours, theirs = socketpair()
-    return Front(theirs.detach(), ours.detach())
+    from buildlib.linux.terminal import size
+
+    return Front(theirs.detach(), ours.detach(), size(0) if os.isatty(0) else (0, 0))
 
 
 def _pass_signals_on(pid: int) -> None:

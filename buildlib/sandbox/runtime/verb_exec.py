@@ -59,7 +59,9 @@ def run(place: Place, given: dict[str, Any], positionals: list[str]) -> int:
     detach = bool(given.get("detach"))
     front = foreground.open_front(wanted, given.get("console-socket"), detach=detach)
     given = {**given, "preserve-fds": given.get("preserve-fds", 0)}
-    joining = _Joining(record, evolve(spec, process=wanted), container.wanted(given, console=front.socket))
+    joining = _Joining(
+        record, evolve(spec, process=wanted), container.wanted(given, console=front.socket, size=front.size)
+    )
     pid = joining.start()
     return 0 if detach else front.wait(pid)
 

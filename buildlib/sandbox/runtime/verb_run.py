@@ -25,7 +25,7 @@ def run(place: Place, given: dict[str, Any], positionals: list[str]) -> int:
     from buildlib.sandbox.runtime import foreground
 
     front = foreground.open_front(spec.process, given.get("console-socket"), detach=detach)
-    wanted = container.wanted(given, console=front.socket, fifo=False)
+    wanted = container.wanted(given, console=front.socket, size=front.size, fifo=False)
     born = container.create(place, name, bundle, spec, raw, wanted)
     try:
         record = place.change(born.record, status=lifecycle.RUNNING)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import sys
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ class Sitting:
         """What is shown, until that."""
         shown = b""
         while wanted not in shown:
+            assert select.select([self.fd], [], [], 60)[0], shown
             data = os.read(self.fd, 4096)
             assert data, shown
             shown += data
