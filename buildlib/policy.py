@@ -33,6 +33,29 @@ def called_there(source: ImageSource, name: str) -> str:
     return f"docker://{source.reference}" if name.startswith("docker://") else name  # type: ignore[attr-defined]
 
 
+def admit(source: ImageSource, name: str, environ: Mapping[str, str], uid: int) -> None:
+    """Raise :class:`TransportError` unless the machine's policy, and ``$BUILD_REGISTRY_SOURCES``, let the image in."""
+    full = called_there(source, name)
+    enforce(full, policy_file(environ, uid))
+    sources = environ.get("BUILD_REGISTRY_SOURCES")
+    if sources and full.startswith("docker://"):
+        check_registry(full, sources)
+
+
+def check_registry(name: str, sources: str) -> None:
+    """``$BUILD_REGISTRY_SOURCES`` as OpenShift sets it: JSON with ``blockedRegistries`` and ``allowedRegistries``."""
+    import json
+
+    try:
+        lists = {key: [str(host) for host in value] for key, value in json.loads(sources).items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise FormatError(f"BUILD_REGISTRY_SOURCES is no JSON object of lists: {error}") from None
+    host = name.removeprefix("docker://").partition("/")[0]
+    allowed = lists.get("allowedRegistries")
+    if host in lists.get("blockedRegistries", ()) or (allowed and host not in allowed):
+        raise TransportError(f"{name}: BUILD_REGISTRY_SOURCES does not allow the registry {host}")
+
+
 def enforce(name: str, path: str) -> None:
     """Raise :class:`TransportError` unless the policy in the file ``path`` lets the image ``transport:…`` in.
 

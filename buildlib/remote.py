@@ -17,7 +17,7 @@ from buildlib.events import silent
 from buildlib.oci import Index, Manifest, Platform, Reference, mediatype
 from buildlib.oci.document import MAX_BYTES
 from buildlib.oci.value import field, frozen
-from buildlib.policy import called_there, enforce, policy_file
+from buildlib.policy import admit
 from buildlib.registry.access import Access
 from buildlib.transports.copy import copy
 
@@ -59,7 +59,7 @@ def copy_image(
     arriving = dict(destination_options or {})
     with closing(open_source(source, source_access, tmp, **(source_options or {}))) as opened:
         opened.resolve()
-        enforce(called_there(opened, source), policy_file(os.environ, os.geteuid()))
+        admit(opened, source, os.environ, os.geteuid())
         if destination.startswith("docker://"):
             arriving["access"] = destination_access or own_access()
             arriving["mount_from"] = _beside(opened, destination)

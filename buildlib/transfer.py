@@ -15,7 +15,7 @@ from buildlib.exchange import StoreDestination, StoreSource
 from buildlib.image import Image
 from buildlib.names import normalise
 from buildlib.oci import History, ImageConfig, Manifest, Platform, Reference
-from buildlib.policy import called_there, enforce, policy_file
+from buildlib.policy import admit
 from buildlib.repush import options_key
 from buildlib.transports.copy import copy
 from buildlib.transports.layout import split
@@ -76,7 +76,7 @@ def arrive(
     options = _with_access(name, options)
     with transports.writing(destination), closing(transports.source(name, tmp=store.tmp, **options)) as source:
         source.resolve()  # a registry knows only then which of several it is
-        enforce(called_there(source, name), policy_file(os.environ, os.geteuid()))
+        admit(source, name, os.environ, os.geteuid())
         called = [normalise(each) for each in names] or names_of(source, name)
         if multi_arch != "system" and not called:
             raise UsageError(f"{name}: an index needs a name", hint="say what it shall be called in the store")

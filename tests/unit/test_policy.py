@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from buildlib.errors import FormatError, TransportError
-from buildlib.policy import SYSTEM, enforce, policy_file
+from buildlib.policy import SYSTEM, check_registry, enforce, policy_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +70,16 @@ def test_without_a_policy_everything_is_let_in(tmp_path: Path) -> None:
     enforce("dir:/x", str(tmp_path / "none"))
     (tmp_path / "p").write_text(json.dumps({"default": ACCEPT}))
     enforce("dir:/x", str(tmp_path / "p"))
+
+
+def test_registries_are_blocked_and_allowed_by_a_variable() -> None:
+    check_registry("docker://a.org/x:1", '{"blockedRegistries": ["b.org"], "allowedRegistries": ["a.org"]}')
+    check_registry("docker://a.org/x:1", '{"insecureRegistries": ["b.org"]}')
+    for lists in ('{"blockedRegistries": ["a.org"]}', '{"allowedRegistries": ["b.org"]}'):
+        with pytest.raises(TransportError, match=r"does not allow the registry a\.org"):
+            check_registry("docker://a.org/x:1", lists)
+    with pytest.raises(FormatError):
+        check_registry("docker://a.org/x:1", "[]")
 
 
 def test_the_users_own_file_goes_before_the_systems(tmp_path: Path) -> None:
