@@ -77,7 +77,7 @@ def test_without_a_network_there_is_only_loopback(call, ctr):
     assert 'Error: there is no network "odd"' in call("run", "--network=odd", ctr, "true").err
 
 
-@pytest.mark.parametrize("flag", ["--terminal", "-t", "--tty"])
+@pytest.mark.parametrize("flag", ["--cdi-config-dir=/etc/cdi"])
 def test_what_is_not_there_yet_says_so(call, ctr, flag):
     got = call("run", flag, ctr, "true")
     assert got.code == 125
