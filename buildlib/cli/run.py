@@ -22,7 +22,7 @@ VERB = Verb(
     flags=(
         Flag("add-history", "note this in the history of the image", kind=BOOL, env="BUILDAH_HISTORY"),
         Flag("cdi-config-dir", "folder with CDI specifications, instead of those in /etc/cdi", kind=EACH, metavar="DIR",
-             later=True),
+             hidden=True),
         Flag("contextdir", "folder that relative sources of --mount lie in", metavar="DIR"),
         Flag("detach-keys", "keys that leave a --tty behind; the command goes on", metavar="KEYS",
              default="ctrl-p,ctrl-q"),
@@ -86,7 +86,7 @@ def _run(args: Arguments, tty: bool | int) -> int:
             workdir=args.workingdir,
             mounts=[*default_mounts(), *(mount(text, context) for text in args.mount)],
             hostname=args.hostname,
-            options=run_options(args),
+            options=run_options(args, cdi_folders=args.cdi_config_dir),
             proxy=None if container.state.run.get("no_proxy") else proxies(),
             stdin=None if tty is not False else _standard_input(),
             tty=tty,

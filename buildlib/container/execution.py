@@ -147,9 +147,9 @@ def _arguments(container: WorkingContainer, wanted: Request, agents: Sequence[tu
 
 
 def _devices(wanted: Request) -> Devices:
-    from buildlib.container.devices import INSECURE, find, present
+    from buildlib.container.devices import CDI_FOLDERS, INSECURE, find, present
 
-    given = find(wanted.devices)
+    given = find(wanted.devices, (wanted.options.cdi_folders if wanted.options else ()) or CDI_FOLDERS)
     if wanted.security == "insecure":
         given = given._replace(nodes=(*present(INSECURE), *given.nodes))
     return given

@@ -56,6 +56,8 @@ class RunOptions:
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
+    cdi_folders: tuple[str, ...] = ()
+    """Where CDI specifications lie, instead of the usual folders."""
     group_add: tuple[str, ...] = ()
     add_hosts: tuple[str, ...] = ()
     dns: tuple[str, ...] = ()
@@ -113,6 +115,7 @@ _INDIFFERENT = frozenset(
     (
         "memory", "memory_swap", "cpu_shares", "cpu_period", "cpu_quota", "cpuset_cpus", "cpuset_mems", "cgroup_parent",
         "isolation", "volumes", "no_proxy", "network", "cap_add", "cap_drop", "devices",
+        "cdi_folders",
     )
 )  # fmt: skip
 """Limits; and what the key of a run has in its own words."""

@@ -77,11 +77,17 @@ def test_without_a_network_there_is_only_loopback(call, ctr):
     assert 'Error: there is no network "odd"' in call("run", "--network=odd", ctr, "true").err
 
 
-@pytest.mark.parametrize("flag", ["--cdi-config-dir=/etc/cdi"])
-def test_what_is_not_there_yet_says_so(call, ctr, flag):
-    got = call("run", flag, ctr, "true")
-    assert got.code == 125
-    assert "is not supported yet" in got.err
+def test_devices_are_named_by_specifications_of_a_folder(call, ctr, tmp_path):
+    spec = {
+        "cdiVersion": "0.6.0",
+        "kind": "example.com/thing",
+        "devices": [{"name": "one", "containerEdits": {"env": ["THING=1"]}}],
+    }
+    (tmp_path / "cdi").mkdir()
+    (tmp_path / "cdi" / "thing.json").write_text(json.dumps(spec))
+    command = ("--device", "example.com/thing=one", ctr, "sh", "-c", "echo $THING")
+    assert call("run", "--cdi-config-dir", f"{tmp_path}/cdi", *command).out == "1\n"
+    assert call("run", *command).out == "\n"
 
 
 def test_rmi_all_leaves_what_a_container_uses_with_all_its_names(call, ctr):
