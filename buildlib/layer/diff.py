@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+
 class Change(NamedTuple):
     """A ``path`` (from the root, with a leading "/") that was "added", "changed" or "deleted".
 
