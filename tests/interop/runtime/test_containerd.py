@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.root
+
+# The control group is named by the id alone, so that tests at the same time must not share one.
+ONE, TWO = f"one-{os.getpid()}", f"two-{os.getpid()}"
 
 CONFIG = """\
 version = 2
@@ -69,27 +73,27 @@ def run(runtime_program: str, tools: Path, busybox_tar: str) -> tuple[str, ...]:
 
 def test_it_runs_a_command_and_passes_streams_and_exit_codes_on(ctr: Engine, run: tuple[str, ...]) -> None:
     options, root = run[:-1], run[-1]
-    done = ctr(*options[:1], "--rm", *options[1:], root, "one", "/bin/sh", "-c", "echo out; echo oops >&2; exit 3")
+    done = ctr(*options[:1], "--rm", *options[1:], root, ONE, "/bin/sh", "-c", "echo out; echo oops >&2; exit 3")
     assert (done.code, done.out, done.err) == (3, "out\n", "oops\n")
-    assert "executable file not found" in ctr(*run[:1], "--rm", *run[1:], "two", "nosuch").err
+    assert "executable file not found" in ctr(*run[:1], "--rm", *run[1:], TWO, "nosuch").err
 
 
 def test_a_task_in_the_background_is_entered_paused_measured_and_killed(ctr: Engine, run: tuple[str, ...]) -> None:
-    ctr.ok(*run[:1], "--detach", *run[1:], "one", "/bin/sleep", "100")
+    ctr.ok(*run[:1], "--detach", *run[1:], ONE, "/bin/sleep", "100")
     assert "RUNNING" in ctr.ok("tasks", "list")
-    done = ctr("tasks", "exec", "--exec-id", "more", "one", "/bin/sh", "-c", "id -u; exit 4")
+    done = ctr("tasks", "exec", "--exec-id", "more", ONE, "/bin/sh", "-c", "id -u; exit 4")
     assert (done.code, done.out) == (4, "0\n")
-    assert "pids.current" in ctr.ok("tasks", "metrics", "one")
-    assert len(ctr.ok("tasks", "ps", "one").splitlines()) == 2
-    ctr.ok("tasks", "pause", "one")
+    assert "pids.current" in ctr.ok("tasks", "metrics", ONE)
+    assert len(ctr.ok("tasks", "ps", ONE).splitlines()) == 2
+    ctr.ok("tasks", "pause", ONE)
     assert "PAUSED" in ctr.ok("tasks", "list")
-    ctr.ok("tasks", "resume", "one")
-    ctr.ok("tasks", "kill", "--signal", "KILL", "one")
+    ctr.ok("tasks", "resume", ONE)
+    ctr.ok("tasks", "kill", "--signal", "KILL", ONE)
     until(lambda: "STOPPED" in ctr.ok("tasks", "list"), "it has stopped")
-    ctr("tasks", "delete", "one")
-    ctr.ok("containers", "delete", "one")
+    ctr("tasks", "delete", ONE)
+    ctr.ok("containers", "delete", ONE)
 
 
 def test_a_terminal(ctr: Engine, run: tuple[str, ...]) -> None:
-    shown = ctr.on_a_terminal(*run[:1], "--rm", "--tty", *run[1:], "one", "/bin/sh", "-c", "tty; ls /dev/console")
+    shown = ctr.on_a_terminal(*run[:1], "--rm", "--tty", *run[1:], ONE, "/bin/sh", "-c", "tty; ls /dev/console")
     assert shown == "/dev/pts/0\n/dev/console\n"
