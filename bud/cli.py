@@ -241,9 +241,7 @@ def _with(store: Store, request: Request, args: Arguments) -> int:
         sys.stdout.writelines(one.describe() for one in explain(store, request))
         return 0
     with _stream(args) as out:
-        shown = told.progress(
-            "quiet" if args.quiet else args.progress, out, os.environ, os.path.join(store.root, "logs")
-        )
+        shown = told.progress(_how(args), out, os.environ, os.path.join(store.root, "logs"))
         try:
             image = _run(store, request, shown, args)
         finally:
@@ -267,8 +265,15 @@ def _run(store: Store, request: Request, shown: Progress, args: Arguments) -> Im
 
             sys.stdout.write(script(builds))
             return None
-        with check.around(store, request, shown, "quiet" if args.quiet else args.progress):
+        with check.around(store, request, shown, _how(args)):
             return builds.run()
+
+
+def _how(args: Arguments) -> str:
+    """Which kind of progress is wanted."""
+    if args.quiet:
+        return "quiet"
+    return "rawjson" if args.log_format == "json" and args.progress == "auto" else str(args.progress)
 
 
 def _stream(args: Arguments) -> AbstractContextManager[TextIO]:

@@ -77,6 +77,9 @@ LOG_LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "pa
 
 DRIVERS = ("overlay", "overlay2", "fuse", "fuse-overlayfs", "copy", "vfs")
 
+log_format = "text"
+"""How errors and progress of the verb that is running are told: "text" or "json"."""
+
 INTERRUPTED_EXIT = 130
 BROKEN_PIPE_EXIT = 141
 """What a shell reports for a program that SIGPIPE ended."""
@@ -196,6 +199,8 @@ def _run_verb(name: str, words: list[str], options: dict[str, Any]) -> int:
     _say_where({key: arguments.values[key] for key in arguments.given})
     options["log_level"] = arguments.values["log_level"]
     _check_globals(arguments.values)
+    global log_format  # noqa: PLW0603 - how this process talks, like its standard error
+    log_format = arguments.values["log_format"]
     code: int | None = module.run(arguments)
     return code or 0
 

@@ -6,11 +6,15 @@ import sys
 
 from buildlib.errors import BuildlibError, RunError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TextIO
+
 OWN_FAILURE = 125
 
 
 def report(error: BaseException, log_level: str = "") -> int:
-    """Print ``Error: …`` and, where there is one, ``hint: …``; return the exit code.
+    """Print ``Error: …`` and, where there is one, ``hint: …``, or both as JSON; return the exit code.
 
     The code is the command's own for :class:`RunError`, 125 for everything else. A traceback is printed only with
     ``--log-level debug`` or ``trace``.
@@ -20,6 +24,11 @@ def report(error: BaseException, log_level: str = "") -> int:
 
         traceback.print_exception(error)
     message, hint = describe(error)
+    from buildlib import cli
+
+    if cli.log_format == "json":
+        json_logger(sys.stderr).error(message, hint=hint, exit_code=exit_code(error))
+        return exit_code(error)
     text = f"Error: {message}\n" + (f"hint: {hint}\n" if hint else "")
     try:
         sys.stderr.write(text)
@@ -27,6 +36,15 @@ def report(error: BaseException, log_level: str = "") -> int:
     except OSError:
         pass  # nobody reads stderr; the exit code still tells
     return exit_code(error)
+
+
+def json_logger(stream: TextIO) -> Any:
+    """A logger of structlog that writes one JSON object a line, with level and time (UTC)."""
+    import structlog
+
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    steps: list[Any] = [structlog.processors.add_log_level, stamp, structlog.processors.JSONRenderer()]
+    return structlog.wrap_logger(structlog.PrintLogger(stream), processors=steps)
 
 
 def exit_code(error: BaseException) -> int:

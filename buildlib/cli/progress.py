@@ -1,4 +1,5 @@
-"""What verbs that move images tell on stderr while they work: live lines on a terminal, a plain line a blob elsewhere.
+"""What verbs that move images tell on stderr while they work: live lines on a terminal, a plain line a blob elsewhere,
+JSON for machines.
 
 On a terminal each blob that is on its way has a line with how far it is, and a last line the total and the rate.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import sys
 
+from buildlib import cli
 from buildlib.cli import human
 
 TYPE_CHECKING = False
@@ -40,6 +42,11 @@ class Progress:
     def __enter__(self) -> Callable[[Any], None]:
         if self._quiet:
             return _silent
+        if cli.log_format == "json":
+            from buildlib.cli.failure import json_logger
+            from buildlib.events import structlog_sink
+
+            return structlog_sink(json_logger(self._stream))
         if self._stream.isatty():
             self._live = Live(self._stream)
             return self._live.show
