@@ -40,7 +40,7 @@ def execute(container: WorkingContainer, wanted: Request, output: Output) -> Run
     try:
         with container.store.lease(*_leases(wanted)), ExitStack() as stack:
             args = _arguments(container, wanted, _agents(container.store, wanted, stack))
-            reply = _wait(container, args, (stdin, *pump.command_ends), pump)
+            reply = _wait(container, operation(wanted), args, (stdin, *pump.command_ends), pump)
     finally:
         os.close(stdin)
         pump.close()
@@ -52,8 +52,10 @@ def execute(container: WorkingContainer, wanted: Request, output: Output) -> Run
     return RunResult(reply["exit_code"], pump.text(1), pump.text(2), pump.text(0), seconds)
 
 
-def _wait(container: WorkingContainer, args: dict[str, Any], fds: tuple[int, ...], pump: Pump) -> dict[str, Any]:
-    pending = container.requests.submit("run", args, fds)
+def _wait(
+    container: WorkingContainer, op: str, args: dict[str, Any], fds: tuple[int, ...], pump: Pump
+) -> dict[str, Any]:
+    pending = container.requests.submit(op, args, fds)
     pump.started()
     try:
         pump.run(pending.fileno())
@@ -64,6 +66,11 @@ def _wait(container: WorkingContainer, args: dict[str, Any], fds: tuple[int, ...
             pending.result()
         raise
     return pending.result()
+
+
+def operation(wanted: Request) -> str:
+    """That of the worker which runs it."""
+    return "run_beside" if wanted.network == "private" else "run"
 
 
 def _stdin(given: Any) -> int:
@@ -113,22 +120,22 @@ def _arguments(container: WorkingContainer, wanted: Request, agents: Sequence[tu
         in_env.append(f"SSH_AUTH_SOCK={agents[0][1]}")
     hostname = wanted.hostname or HOSTNAME
     given, options = _devices(wanted), wanted.options
-    network = "none" if wanted.network.startswith("ns:") else wanted.network
     spec = default_spec(
         wanted.argv,
         env=(*wanted.env, *wanted.proxy, *given.env, *in_env),
         cwd=wanted.workdir,
         hostname=hostname,
-        network=network,
+        network="host" if wanted.network == "host" else "none",  # the worker connects or joins it
         cap_add=wanted.cap_add,
         cap_drop=wanted.cap_drop,
         insecure=wanted.security == "insecure",
         devices=given.nodes,
     )
     groups: tuple[str, ...] = ()
-    if options is not None:
-        from buildlib.container.run_options import shape
+    if options is not None or wanted.network.startswith("ns:"):
+        from buildlib.container.run_options import RunOptions, shape
 
+        options = options or RunOptions()
         spec, groups = shape(spec, options, wanted.network), options.group_add
     binds = [bind for mount in wanted.mounts for bind in _binds(container.store, mount, secrets)]
     binds += [{"type": "bind", "source": path, "target": target} for path, target in agents]
@@ -140,7 +147,7 @@ def _arguments(container: WorkingContainer, wanted: Request, agents: Sequence[tu
         "user": wanted.user,
         "workdir": wanted.workdir,
         "binds": binds,
-        "files": synthetic_files(container, hostname, options),
+        "files": synthetic_files(container, hostname, options, wanted.network),
         "timeout": wanted.timeout,
         **({"groups": groups} if groups else {}),
     }

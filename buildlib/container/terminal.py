@@ -8,7 +8,7 @@ import socket
 import time
 from contextlib import ExitStack, suppress
 
-from buildlib.container.execution import _agents, _arguments, _leases
+from buildlib.container.execution import _agents, _arguments, _leases, operation
 from buildlib.container.run import RunResult, timed_out
 from buildlib.errors import BuildlibError
 from buildlib.linux.terminal import relay, size
@@ -33,7 +33,7 @@ def execute_on_terminal(container: WorkingContainer, wanted: Request) -> RunResu
             args = _arguments(container, wanted, _agents(container.store, wanted, stack))
             args["size"] = _size_here()
             master_to = theirs.fileno() if wanted.tty is True else int(wanted.tty)
-            pending = container.requests.submit("run", args, (null, null, null, master_to))
+            pending = container.requests.submit(operation(wanted), args, (null, null, null, master_to))
             theirs.close()
             try:
                 if wanted.tty is True:

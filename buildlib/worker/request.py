@@ -64,7 +64,7 @@ def perform_contained(sock: socket.socket, notes: socket.socket, root: str, name
             _send(notes, asked)
             return
         command: Command = asked["command"]["reply"]
-        started = {"timeout": command.timeout, "after": command.after, "stays": current().stays}
+        started = {"timeout": command.timeout, "after": command.after, "stays": operations.stays(name)}
         wire.send(notes, {"started": started}, command.hold)
         become(command.ops, command.stdio, notes.fileno(), _report)
 

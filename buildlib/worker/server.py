@@ -111,7 +111,7 @@ class Server:
         ours, theirs = socket.socketpair()
         try:
             # One that stays beside its command makes the pid namespace for that itself.
-            pid = self._fork(contained=not current().stays)
+            pid = self._fork(contained=not operations.stays(name))
         except OSError:
             ours.close()
             theirs.close()

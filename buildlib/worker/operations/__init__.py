@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import sys
 
+from buildlib.worker.tier import current
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,6 +40,7 @@ OPERATIONS = {
     "read": "buildlib.worker.operations.read",
     "remove": "buildlib.worker.operations.remove",
     "run": "buildlib.worker.operations.run",
+    "run_beside": "buildlib.worker.operations.run_beside",
     "squash": "buildlib.worker.operations.squash",
     "umount": "buildlib.worker.operations.umount",
 }
@@ -45,9 +48,14 @@ OPERATIONS = {
 PRIVATE = frozenset({"changes", "copy", "digest", "files", "look", "mkdir", "read", "squash"})
 """Operations that get a mount namespace of their own; see :class:`~buildlib.worker.workspace.Workspace`."""
 
-CONTAINED = frozenset({"run"})
+CONTAINED = frozenset({"run", "run_beside"})
 """Operations that are process 1 of a pid namespace, and have a mount namespace, too. They return a
 :class:`~buildlib.worker.request.Command`, and all that they started is dead when the client gets the answer."""
+
+
+def stays(name: str) -> bool:
+    """Whether the process of this contained operation outlives its command, and makes the pid namespace for that."""
+    return name == "run_beside" or current().stays
 
 
 def find(name: str) -> Operation:

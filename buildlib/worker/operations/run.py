@@ -27,10 +27,11 @@ from buildlib.worker.workspace import Workspace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from buildlib.sandbox.op import Op
+    from buildlib.worker.running.network import Network
 
 
 def run(store: str, args: dict[str, Any], fds: Sequence[int]) -> Command:
@@ -47,6 +48,13 @@ def run(store: str, args: dict[str, Any], fds: Sequence[int]) -> Command:
     Nothing of all that ends in the container's upper, only what the command itself writes elsewhere, and the working
     directory where it does not exist. Raises :class:`SandboxError`, :class:`NotFound`, :class:`UsageError`.
     """
+    return prepare(store, args, fds)
+
+
+def prepare(
+    store: str, args: dict[str, Any], fds: Sequence[int], connect: Callable[[], Network] | None = None
+) -> Command:
+    """The command of :func:`run`; with ``connect`` in the network that this makes, which ends with it."""
     if len(fds) not in (3, 4):
         raise UsageError("a run needs three descriptors: standard input, output and error")
     spec = RuntimeSpec.from_dict(args["spec"])
@@ -77,6 +85,7 @@ def run(store: str, args: dict[str, Any], fds: Sequence[int]) -> Command:
         process=evolve(_with_user(process, tree, args.get("user"), args.get("groups") or ()), cwd=workdir),
         mounts=(*spec.mounts, *(Mount(DETACHED, str(fd), target) for target, fd in opened)),
     )
+    network = connect() if connect else None
     group = _group_of(spec)
     after = {
         "key": args["key"],
@@ -86,10 +95,10 @@ def run(store: str, args: dict[str, Any], fds: Sequence[int]) -> Command:
         "group": group,
     }
     return Command(
-        _on_terminal(_ops(spec, tree, space, group), spec, fds, args.get("size") or (0, 0)),
+        _on_terminal(_ops(spec, tree, space, group, network), spec, fds, args.get("size") or (0, 0)),
         (fds[0], fds[1], fds[2]),
         args.get("timeout"),
-        sources.locks,
+        [*sources.locks, *(network.hold if network else ())],
         after if made or scratch.used or group or current().driver == "copy" else None,
     )
 
@@ -127,16 +136,29 @@ def _bare(
     return Command((stay, *ops), (fds[0], fds[1], fds[2]), args.get("timeout"), room.locks, after)
 
 
-def _ops(spec: RuntimeSpec, tree: str, space: Workspace, group: dict[str, str] | None) -> Sequence[Op]:
+def _ops(
+    spec: RuntimeSpec, tree: str, space: Workspace, group: dict[str, str] | None, network: Network | None
+) -> Sequence[Op]:
     # The group is made when the server knows of it already, so that it is removed whatever happens.
     limits = (MakeGroup(tuple(group.items()), (spec.linux and spec.linux.resources) or {}),) if group else ()
-    if not current().stays:
+    if not current().stays and network is None:
         return (*limits, *plan(spec, tree, own_init=True, mounted=True, cgroup=group))
     # In a mount namespace of its own, so that ours still has what is to be unmounted when the command is dead.
     own_pids = current().isolation != "chroot"
+    linux = spec.linux or Linux()
+    if network is not None:
+        spaces = (*(n for n in linux.namespaces if n.type != "network"), Namespace("network", network.path))
+        linux = evolve(linux, namespaces=spaces)
+        spec = evolve(spec, linux=linux)
     if not own_pids:
-        spec = evolve(spec, hostname="", linux=evolve(spec.linux or Linux(), namespaces=_networks(spec)))
-    stay = Stay(own_pids, space.close, space.servers)
+        spec = evolve(spec, hostname="", linux=evolve(linux, namespaces=_networks(spec)))
+
+    def then() -> None:
+        if network is not None:
+            network.leave()
+        space.close()
+
+    stay = Stay(own_pids, then, space.servers)
     return (stay, *limits, *plan(spec, tree, own_init=own_pids, cgroup=group))
 
 
