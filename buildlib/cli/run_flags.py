@@ -99,8 +99,6 @@ def run_options(args: Arguments, **more: Any) -> RunOptions | None:
 
 def _refuse(given: dict[str, Any]) -> None:
     """What the sandbox can't do yet is said at once, and not by a command that can't open its files."""
-    if given.get("network") == "private":
-        raise UsageError("a private network is not supported yet", hint="--network takes host, none or ns:PATH")
     maps = (*given.get("uid_map", ()), *given.get("gid_map", ()))
     if any(word.split(":")[0] != word.split(":")[1] for word in maps if word.count(":") == 2):
         hint = "--userns private, or a mapping of ids to themselves, can be had"

@@ -189,7 +189,7 @@ def test_from_keeps_how_commands_are_run(call, ctr, tmp_path, monkeypatch):
     "flags",
     [["--memory", "x"], ["--ulimit", "odd"], ["--ipc", "odd"], ["--isolation", "odd"], ["--add-host", "x"],
      ["--userns-uid-map", "1"], ["--userns-uid-map", "0:1000:1"],
-     ["--network", "private"], ["--userns-uid-map-user", "nobody-here"], ["-v", "x"], ["--network", "odd"]],
+     ["--userns-uid-map-user", "nobody-here"], ["-v", "x"], ["--network", "odd"]],
 )  # fmt: skip
 def test_settings_that_can_not_be_meant_are_refused_at_once(call, flags):
     assert call("from", *flags, "scratch").code == 125
