@@ -6,6 +6,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import tarfile
 import time
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "BUILDLIB_TEST_SESSION"
 """Every process that a test starts inherits this variable, so that a left-over one is known as ours."""
+
+# Whoever runs the tests in the background of a shell ignores Ctrl-C, and so would all processes that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PASSWD = """\
 root:x:0:0:root:/root:/bin/sh

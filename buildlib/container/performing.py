@@ -84,7 +84,7 @@ def record(container: WorkingContainer, verb: str, given: Mapping[str, Any]) -> 
     if container.state.calls is not None:
         from buildlib.container.calls import note
 
-        with container.lock:
+        with container.lock, suppress(StoreFull):  # what was done is done, also where there is no room to say so
             note(container, verb, given)
 
 

@@ -25,9 +25,10 @@ def test_scratch_is_no_image(store):
 def test_an_image_that_is_here_is_taken(store, by_hand):
     image = by_hand.image("a", names=["site", "docker.io/library/debian:12"])
     assert base_image(store, image) == (image, image.name)
-    for name in ("site", "debian:12", image.id[:12]):
+    called = {"site": "localhost/site:latest", "debian:12": "docker.io/library/debian:12", image.id[:12]: image.name}
+    for name, full in called.items():
         for policy in ("missing", "never"):
-            assert base_image(store, name, policy) == (image, image.name)
+            assert base_image(store, name, policy) == (image, full)
 
 
 def test_an_image_without_a_name_is_called_by_its_id(store, by_hand):

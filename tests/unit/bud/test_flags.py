@@ -58,7 +58,7 @@ def test_flags_about_commands_become_values(bud: Builder) -> None:
         "--cgroup-parent=/p", "--cpu-period=1000", "--cpu-quota=500", "--cpuset-cpus=0", "--cpuset-mems=0",
         "--dns-option=rotate", "--dns-search=example.com", "--group-add=7", "--memory=1m", "--memory-swap=2m",
         "--no-hostname", "--no-hosts", "--security-opt=seccomp=unconfined", "--userns=private",
-        "--userns-uid-map=0:5:9", "--userns-gid-map=0:6:9", "--cgroupns=host", "--ipc=host", "--pid=host",
+        "--userns-uid-map=0:0:9", "--userns-gid-map=0:0:9", "--cgroupns=host", "--ipc=host", "--pid=host",
         "--cap-add=SYS_PTRACE", "--isolation=chroot",
     ]  # fmt: skip
     bud.file("Dockerfile", "FROM scratch\n")
@@ -69,7 +69,7 @@ def test_flags_about_commands_become_values(bud: Builder) -> None:
         "cgroup_parent": "/p", "cpu_period": 1000, "cpu_quota": 500, "cpuset_cpus": "0", "cpuset_mems": "0",
         "dns_options": ("rotate",), "dns_search": ("example.com",), "group_add": ("7",), "memory": 1 << 20,
         "memory_swap": 2 << 20, "no_hostname": True, "no_hosts": True, "security": ("seccomp=unconfined",),
-        "userns": "private", "uid_map": ("0:5:9",), "gid_map": ("0:6:9",), "cgroupns": "host", "ipc": "host",
+        "userns": "private", "uid_map": ("0:0:9",), "gid_map": ("0:0:9",), "cgroupns": "host", "ipc": "host",
         "pid": "host", "cap_add": ("SYS_PTRACE",), "isolation": "chroot",
     }  # fmt: skip
     given = options.given()

@@ -21,13 +21,13 @@ pytestmark = pytest.mark.root
 
 
 @pytest.fixture
-def alone(tmp_path: Path) -> Callable[[Callable[[], Any]], Any]:
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Any]:
     """Runs a function in a user namespace with one id, in ``tmp_path``; its result is plain data."""
     os.chown(tmp_path, 61186, 61186)
 
     def run(work: Callable[[], Any]) -> Any:
         reader, writer = os.pipe()
-        os.chdir(tmp_path)
+        monkeypatch.chdir(tmp_path)
         pid = os.fork()
         if pid == 0:
             try:
