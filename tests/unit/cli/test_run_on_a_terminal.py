@@ -99,12 +99,13 @@ def test_the_command_has_the_terminal_of_who_runs_it(sit: Callable[..., Sitting]
 
 @pytest.mark.root
 def test_keys_and_new_sizes_reach_it_and_its_exit_code_is_ours(sit: Callable[..., Sitting]) -> None:
-    sitting = sit("--tty", "echo ready; read x; trap 'stty size' WINCH; echo got $x; read y; exit 4")
+    until = "until [ \"$(stty size)\" = '20 30' ]; do sleep 0.05; done; echo resized"
+    sitting = sit("--tty", f"echo ready; read x; echo got $x; {until}; read y; exit 4")
     sitting.until(b"ready")
     os.write(sitting.fd, b"words\n")
     sitting.until(b"got words")
     terminal.set_size(sitting.fd, 20, 30)
-    sitting.until(b"20 30")
+    sitting.until(b"resized")
     os.write(sitting.fd, b"\n")
     assert sitting.rest()[1] == 4
 
