@@ -168,8 +168,11 @@ class _Raw:
         import signal
 
         if os.isatty(self.given):
+            # The descriptor is written to in the signal's own handler: one of Python's runs only once poll(2) is over,
+            # which a signal just before it does not end.
+            self.wakeup = signal.set_wakeup_fd(self._say, warn_on_full_buffer=False)
+            self.handler = signal.signal(signal.SIGWINCH, lambda *_: None)
             self.fit()
-            self.handler = signal.signal(signal.SIGWINCH, lambda *_: os.write(self._say, b"w"))
             self.before = make_raw(self.given)
         return self
 
@@ -185,5 +188,6 @@ class _Raw:
         if self.before is not None:
             restore(self.given, self.before)
             signal.signal(signal.SIGWINCH, self.handler)
+            signal.set_wakeup_fd(self.wakeup)
         os.close(self.resized)
         os.close(self._say)

@@ -112,7 +112,7 @@ def test_keys_and_new_sizes_reach_it_and_its_exit_code_is_ours(sit: Callable[...
 
 @pytest.mark.root
 def test_ctrl_c_is_for_the_command(sit: Callable[..., Sitting]) -> None:
-    sitting = sit("-t", "trap 'echo caught; exit 7' INT; echo ready; sleep 100")
+    sitting = sit("-t", "trap 'echo caught; exit 7' INT; echo ready; while :; do sleep 0.1; done")
     sitting.until(b"ready")
     os.write(sitting.fd, b"\x03")
     sitting.until(b"caught")
