@@ -93,3 +93,12 @@ def rootfs(tmp_path: Path, busybox_tar: str) -> Path:
 @pytest.fixture
 def sandbox(rootfs: Path) -> Sandbox:
     return Sandbox(rootfs)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    """A directory of the host with something to steal and to spoil."""
+    directory = tmp_path / "host"
+    directory.mkdir()
+    (directory / "secret").write_text("secret")
+    return directory

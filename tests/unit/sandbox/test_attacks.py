@@ -22,15 +22,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.root
 
 
-@pytest.fixture
-def host(tmp_path: Path) -> Path:
-    """A directory of the host with something to steal and to spoil."""
-    directory = tmp_path / "host"
-    directory.mkdir()
-    (directory / "secret").write_text("secret")
-    return directory
-
-
 def names(directory: Path) -> list[str]:
     return sorted(entry.name for entry in directory.iterdir())
 
