@@ -98,6 +98,8 @@ def _checked(fd: int, path: str, directory: bool) -> int:
 
 def _make(root: int, path: str, directory: bool, make: bool) -> None:
     spots = beneath.missing(root, path)
+    if not spots:  # it has appeared since
+        return
     parent = beneath.open_in_root(root, os.path.dirname(spots[0]), os.O_PATH | os.O_DIRECTORY)
     try:
         if not make and os.fstat(parent).st_dev == os.fstat(root).st_dev:
