@@ -25,6 +25,8 @@ _SETS = {"ports": "EXPOSE", "volumes": "VOLUME"}
 def dockerfile(base: str, user: str, calls: Sequence[dict[str, Any]], context: str) -> str:
     """The text. ``user`` is that of the base; host paths become those of the build context ``context``.
 
+    After a run as somebody else the user is named again, so that root by default becomes root by name.
+
     Raises :class:`UsageError` for a call that has no equal there.
     """
     lines, writer = [f"FROM {base}"], _Writer(user or "0", os.path.abspath(context))
@@ -42,6 +44,8 @@ class _Writer:
 
     def run(self, given: dict[str, Any]) -> Iterator[str]:
         command = given.pop("command")
+        if isinstance(command, dict):
+            raise refuse(command["repr"], "Dockerfile")
         flags = [_mount(mount) for mount in given.pop("mounts", ())]
         network = given.pop("network", None)
         if network not in (None, "host", "default"):
@@ -75,6 +79,8 @@ class _Writer:
         paths, dest, contents = given.pop("paths", []), given.pop("dest", None), given.pop("contents", None)
         if dest is None:
             *paths, dest = paths
+        if isinstance(given.get("chmod"), int):
+            given["chmod"] = f"{given['chmod']:o}"
         flags = [f"--{name}={given.pop(name)}" for name in ("chown", "chmod", "checksum") if given.get(name)]
         flags += [f"--{name}" for name in ("link", "parents") if given.pop(name, False)]
         flags += [f"--exclude={pattern}" for pattern in given.pop("exclude", ())]
@@ -160,12 +166,18 @@ def _contents(verb: str, flags: Sequence[str], items: Sequence[Any], dest: str) 
     """Files that are given, as here-documents that are called like them."""
     for name, data in items:
         try:
-            text = bytes_of(data).decode()
+            text = _given(name, data).decode()
         except UnicodeDecodeError:
             raise refuse(f"the bytes of {name}", "Dockerfile", _HINT) from None
         if not text.endswith("\n") or name in text.split("\n") or "\r" in text or not name.replace(".", "").isalnum():
             raise refuse(f"the contents of {name}", "Dockerfile", "a here-document holds whole lines; " + _HINT)
         yield " ".join((verb, *flags, f'<<"{name}"', json.dumps(dest)[1:-1])) + f"\n{text}{name}"
+
+
+def _given(name: str, data: Any) -> bytes:
+    if isinstance(data, dict) and data["$"] == "unknown":
+        raise refuse(f"the contents of {name} ({data['repr']})", "Dockerfile")
+    return bytes_of(data)
 
 
 def _image(origin: Any) -> str:

@@ -21,6 +21,10 @@ _PASSING = frozenset(
 """Arguments that say how a call is made or described, and nothing of what it makes."""
 
 
+LONGEST = 1 << 16
+"""Characters or bytes of one value; the state of a container is read and written with every call, so it stays small."""
+
+
 def note(container: WorkingContainer, verb: str, given: Mapping[str, Any]) -> None:
     """Write down that the method ``verb`` was called with the arguments ``given``, as far as they are not the usual.
 
@@ -51,10 +55,15 @@ def _cell() -> int | None:
 
 
 def encode(value: Any) -> Any:
-    """Plain data: what JSON has no word for becomes ``{"$": kind, …}``. The value of a secret is left out."""
+    """Plain data: what JSON has no word for becomes ``{"$": kind, …}``. Secrets and long values are left out."""
     from buildlib.container import WorkingContainer
     from buildlib.image import Image
 
+    if isinstance(value, (str, bytes, bytearray, memoryview)) and len(value) > LONGEST:
+        return {
+            "$": "unknown",
+            "repr": f"a value of {len(value)} {'characters' if isinstance(value, str) else 'bytes'}",
+        }
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (bytes, bytearray, memoryview)):

@@ -29,7 +29,7 @@ def by_hand(c: WorkingContainer, context: Path) -> None:
     c.run(
         "cd /tmp\nif true; then\n  echo lines > /three\nfi", mounts=[buildlib.Cache("/var/cache/x", sharing="locked")]
     )
-    c.copy(str(context / "a file"), "/srv/", chown="app:app", chmod="640")
+    c.copy(str(context / "a file"), "/srv/", chown="app:app", chmod=0o640)
     c.copy(dest="/etc/made.conf", contents={"made.conf": "a = 1\n$HOME\n"})
     c.mkdir("/data/deep", 0o750, "app")
     c.config(
@@ -89,6 +89,15 @@ def test_what_a_file_cannot_say_is_named(store: Store, busybox_image: Image, tmp
         assert "hush" not in str(c.state.calls)
         with pytest.raises(UsageError, match="the value of a secret"):
             c.to_python()
+
+
+def test_what_is_long_is_not_kept(store: Store, busybox_image: Image) -> None:
+    with store.from_image(busybox_image) as c:
+        c.copy(dest="/big", contents={"big": b"x" * 1_000_000})
+        assert len(c.state.encode()) < 10_000
+        for written in (c.to_dockerfile, c.to_python):
+            with pytest.raises(UsageError, match="1000000 bytes"):
+                written()
 
 
 def test_failed_commands_and_builds_leave_no_calls(store: Store, busybox_image: Image) -> None:
