@@ -275,7 +275,7 @@ class Database:
                 f"{self.path}: the store has version {version}; this buildlib knows up to {VERSION}",
                 hint="upgrade buildlib, or use another --root",
             )
-        conn.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(conn)
         conn.execute("BEGIN IMMEDIATE")
         # Another process may have done it while this one waited for the lock.
         (version,) = conn.execute("PRAGMA user_version").fetchone()
@@ -318,6 +318,21 @@ class Database:
                     held.close()
             self._held = []
         self._local = local()
+
+
+def _write_ahead(conn: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log. SQLite asks for the whole file then and does not wait for those who look at it."""
+    import time
+
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            conn.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.005)
 
 
 class Transaction:

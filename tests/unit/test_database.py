@@ -110,10 +110,18 @@ def test_a_forked_process_opens_a_connection_of_its_own(db):
 
 
 def test_several_processes_may_create_it_at_once(tmp_path):
-    path = str(tmp_path / "db.sqlite")
-    code = f"from buildlib.database import Database; Database({path!r}).rows('SELECT * FROM images')"
-    started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(6)]
-    assert [process.wait() for process in started] == [0] * 6
+    wait = "import sys; from buildlib.database import Database; print(flush=True); sys.stdin.readline()"
+    for number in range(5):
+        code = f"{wait}; Database({str(tmp_path / str(number))!r}).rows('SELECT * FROM images')"
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        started = [subprocess.Popen([sys.executable, "-c", code], **pipes) for _ in range(6)]
+        for process in started:
+            process.stdout.readline()  # they begin at the same moment
+        for process in started:
+            process.stdin.close()
+        assert [process.wait() for process in started] == [0] * 6
+        for process in started:
+            process.stdout.close()
 
 
 def test_a_store_of_an_older_version_is_migrated(tmp_path):
