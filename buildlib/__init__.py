@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from buildlib.image import Image
     from buildlib.logins import logged_in, login, logout
     from buildlib.manifest_list import ManifestList
+    from buildlib.mount_words import parse_mount, parse_volume
     from buildlib.oci import Descriptor, Digest, ImageConfig, Manifest, Platform, Reference
     from buildlib.patterns import IgnorePatterns
     from buildlib.registry.access import Access
@@ -82,6 +83,8 @@ __all__ = [
     "login",
     "logout",
     "open_store",
+    "parse_mount",
+    "parse_volume",
     "read_document",
     "shared_store",
     "source_manifest",
@@ -127,6 +130,8 @@ _HOMES = {
     "logged_in": "logins",
     "login": "logins",
     "logout": "logins",
+    "parse_mount": "mount_words",
+    "parse_volume": "mount_words",
     "read_document": "remote",
     "sync_images": "sync",
     "unshare": "rootless",

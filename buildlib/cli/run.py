@@ -61,8 +61,8 @@ def run(args: Arguments) -> int:
 def _run(args: Arguments, tty: bool | int) -> int:
     import os
 
+    from buildlib import parse_mount
     from buildlib.cli.configuration import default_mounts
-    from buildlib.cli.mounts import mount
     from buildlib.cli.place import open_store
     from buildlib.cli.run_flags import proxies, run_options
     from buildlib.errors import UsageError
@@ -84,7 +84,7 @@ def _run(args: Arguments, tty: bool | int) -> int:
             env=_variables(args.env, tty=tty is not False),
             user=args.user,
             workdir=args.workingdir,
-            mounts=[*default_mounts(), *(mount(text, context) for text in args.mount)],
+            mounts=[*default_mounts(), *(parse_mount(text, context) for text in args.mount)],
             hostname=args.hostname,
             options=run_options(args, cdi_folders=args.cdi_config_dir),
             proxy=None if container.state.run.get("no_proxy") else proxies(),

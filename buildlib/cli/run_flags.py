@@ -131,9 +131,9 @@ def size(text: str, flag: str) -> int:
 
 def volume(text: str) -> tuple[str, str, bool]:
     """Source, target and whether it is read-only, of ``SOURCE:TARGET[:OPTIONS]``."""
-    from buildlib.cli.mounts import volume as parse
+    from buildlib import parse_volume
 
-    bind = parse(text)
+    bind = parse_volume(text)
     return bind.source, bind.target, not bind.keep
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,9 +41,7 @@ def text(value: object) -> str:
     """Anything as text in HTML; control characters and what is not Unicode are shown by their codes."""
     shown = "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in str(value))
     shown = shown.encode("utf-8", "backslashreplace").decode()
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&#39;")):
-        shown = shown.replace(character, entity)
-    return shown
+    return escape(shown)
 
 
 def tag(name: str, body: str, **attributes: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -9,9 +10,7 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 
 import buildlib
 from buildlib.errors import BuildlibError, NotFound, UsageError
-from buildlib.jupyter.words import Parser, build_flags, cut, mount
-
-_MOUNTS = {"bind": buildlib.Bind, "cache": buildlib.Cache, "tmpfs": buildlib.Tmpfs, "secret": buildlib.Secret}
+from buildlib.jupyter.words import Parser, build_flags, cut
 
 
 @magics_class
@@ -128,24 +127,6 @@ def _container_parser(magic: str) -> Parser:
 
 def _options(found: Any) -> dict[str, Any]:
     env = dict(word.partition("=")[::2] for word in found.env)
-    mounts = [_mount(mount(text)) for text in found.mount]
+    mounts = [buildlib.parse_mount(text, os.getcwd()) for text in found.mount]
     given = {name: getattr(found, name) for name in ("user", "workdir", "network", "timeout")}
     return {"env": env, "mounts": mounts, **{name: value for name, value in given.items() if value is not None}}
-
-
-def _mount(fields: dict[str, str]) -> Any:
-    kind = _MOUNTS.get(fields.pop("type", "bind"))
-    fields["target"] = fields.pop("dst", fields.pop("destination", fields.get("target", "")))
-    if "src" in fields:
-        fields["source"] = fields.pop("src")
-    values: dict[str, Any] = {
-        name: value == "true" if value in ("true", "false") else value for name, value in fields.items()
-    }
-    if "from" in values:
-        values["from_"] = values.pop("from")
-    if kind is None or not values["target"]:
-        raise UsageError(f"--mount {fields} can't be read", hint="write --mount type=cache,target=/root/.cache")
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise UsageError(f"--mount: {error}") from None

@@ -54,16 +54,3 @@ def build_flags(words: Sequence[str]) -> tuple[str, str | None, dict[str, Any]]:
     found = vars(parser.parse_args(list(words)))
     context, into = found.pop("context"), found.pop("into")
     return context, into, {name: value for name, value in found.items() if value not in (None, False)}
-
-
-def mount(text: str) -> dict[str, str]:
-    """``type=cache,target=/root/.cache`` as a dict; a word without "=" is switched on.
-
-    >>> mount("type=bind,source=.,target=/src,rw")
-    {'type': 'bind', 'source': '.', 'target': '/src', 'rw': 'true'}
-    """
-    found = {}
-    for word in text.split(","):
-        name, equals, value = word.partition("=")
-        found[name.strip()] = value if equals else "true"
-    return found

@@ -131,7 +131,7 @@ def test_what_is_looked_at_shows_itself(kernel: Kernel) -> None:
     shown = "".join(html(kernel(source)) for source in ("c", "c.diff()", "c.history", "store.image('busybox')"))
     assert 'class="bar"' in shown
     assert 'class="m added"' in shown
-    assert "c.run(&#39;mkdir /new&#39;)" in shown
+    assert "c.run(&#x27;mkdir /new&#x27;)" in shown
 
 
 def test_interrupting_the_kernel_ends_the_step_and_keeps_the_container(kernel: Kernel) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from buildlib.errors import UsageError
 from buildlib.jupyter.inside import Marked
-from buildlib.jupyter.words import build_flags, cut, mount
+from buildlib.jupyter.words import build_flags, cut
 
 
 def test_the_flags_of_a_build_become_keywords() -> None:
@@ -20,10 +20,6 @@ def test_the_flags_of_a_build_become_keywords() -> None:
 def test_what_cannot_be_meant_is_said(line: str) -> None:
     with pytest.raises(UsageError, match="%%dockerfile"):
         build_flags(cut(line, "%%dockerfile"))
-
-
-def test_mounts_are_read_as_docker_writes_them() -> None:
-    assert mount("type=cache,target=/c,ro") == {"type": "cache", "target": "/c", "ro": "true"}
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])

@@ -1,4 +1,4 @@
-"""``--volume`` and ``--mount`` of ``run``, in the words of buildah, as the library's mounts."""
+"""Mounts as buildah and docker write them in one word, ``type=cache,target=/c`` or ``/host:/target:ro``. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from buildlib import Bind, Cache, Secret, Tmpfs
+    from buildlib.container.mounts import Bind, Cache, Secret, Tmpfs
 
 _OTHER_NAMES = {"dst": "target", "destination": "target", "src": "source", "readonly": "ro", "readwrite": "rw"}
 _SHARED = frozenset(("private", "rprivate", "shared", "rshared", "slave", "rslave", "bind", "rbind", "z", "Z"))
@@ -23,9 +23,9 @@ _KNOWN = {
 }
 
 
-def volume(text: str) -> Bind:
+def parse_volume(text: str) -> Bind:
     """``SOURCE:TARGET[:OPTIONS]``; what is written reaches SOURCE unless the options say ``ro``."""
-    from buildlib import Bind
+    from buildlib.container.mounts import Bind
 
     source, colon, rest = text.partition(":")
     target, _, options = rest.partition(":")
@@ -44,7 +44,7 @@ def volume(text: str) -> Bind:
     return Bind(source, target, rw=not read_only, keep=not read_only)
 
 
-def mount(text: str, context: str) -> Bind | Cache | Secret | Tmpfs:
+def parse_mount(text: str, context: str) -> Bind | Cache | Secret | Tmpfs:
     """``type=…,target=…,…``; a relative source lies in ``context``."""
     fields = _fields(text)
     kind = fields.pop("type", "")
@@ -70,7 +70,7 @@ def _fields(text: str) -> dict[str, str]:
 
 
 def _bind(text: str, fields: dict[str, str], context: str) -> Bind:
-    from buildlib import Bind
+    from buildlib.container.mounts import Bind
 
     other = fields.get("from")
     source = fields.get("source", "" if other is None else "/")
@@ -83,7 +83,7 @@ def _bind(text: str, fields: dict[str, str], context: str) -> Bind:
 
 
 def _cache(text: str, fields: dict[str, str], context: str) -> Cache:
-    from buildlib import Cache
+    from buildlib.container.mounts import Cache
 
     sharing = fields.get("sharing", "shared")
     if sharing not in ("shared", "private", "locked"):
@@ -102,14 +102,14 @@ def _cache(text: str, fields: dict[str, str], context: str) -> Cache:
 
 
 def _tmpfs(text: str, fields: dict[str, str], context: str) -> Tmpfs:
-    from buildlib import Tmpfs
+    from buildlib.container.mounts import Tmpfs
 
     size = fields.get("tmpfs-size", fields.get("size"))
     return Tmpfs(fields["target"], None if size is None else _bytes(text, size))
 
 
 def _secret(text: str, fields: dict[str, str], context: str) -> Secret:
-    from buildlib import Secret
+    from buildlib.container.mounts import Secret
 
     source, variable = fields.get("source"), fields.get("variable")
     if not fields.get("id") and not fields.get("target"):

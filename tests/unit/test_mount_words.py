@@ -3,20 +3,20 @@
 import pytest
 
 from buildlib import Bind, Cache, Secret, Tmpfs
-from buildlib.cli.mounts import mount, volume
 from buildlib.errors import UsageError
+from buildlib.mount_words import parse_mount, parse_volume
 
 
 def test_a_volume_is_written_through_unless_it_is_read_only():
-    assert volume("/a:/b") == Bind("/a", "/b", rw=True, keep=True)
-    assert volume("/a:/b:ro,z,rprivate") == Bind("/a", "/b")
-    assert volume("/a:/b:rw") == Bind("/a", "/b", rw=True, keep=True)
+    assert parse_volume("/a:/b") == Bind("/a", "/b", rw=True, keep=True)
+    assert parse_volume("/a:/b:ro,z,rprivate") == Bind("/a", "/b")
+    assert parse_volume("/a:/b:rw") == Bind("/a", "/b", rw=True, keep=True)
 
 
 @pytest.mark.parametrize("text", ["/a", "a:/b", "/a:b", ":/b", "/a:", "/a:/b:odd", "/a:/b:O"])
 def test_a_volume_that_can_not_be_meant_is_refused(text):
     with pytest.raises(UsageError):
-        volume(text)
+        parse_volume(text)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_volume_that_can_not_be_meant_is_refused(text):
     ],
 )
 def test_each_type_of_mount_is_understood(text, made):
-    assert mount(text, "/ctx") == made
+    assert parse_mount(text, "/ctx") == made
 
 
 @pytest.mark.parametrize(
@@ -65,5 +65,5 @@ def test_each_type_of_mount_is_understood(text, made):
 )
 def test_a_mount_that_can_not_be_meant_is_refused(text, message):
     with pytest.raises(UsageError) as caught:
-        mount(text, "/ctx")
+        parse_mount(text, "/ctx")
     assert message in caught.value.message
